@@ -1,0 +1,170 @@
+import type { LadderKind, MarketId, ScalarKind } from "./types.ts";
+
+/** What a change message is for, from its `ct`: a start image, the answer to a resume, a heartbeat, or a plain update. */
+export type BatchKind = "image" | "resume" | "heartbeat" | "update";
+/** Where a line stands in a segmented message. */
+export type Segment = "whole" | "start" | "middle" | "end";
+
+/** What the tape holds; `ChangeReader` in the cache walks it. Each mark is followed by the words named here. */
+export const MARK = {
+  /** index into `ids`, flags (bit 0 `img`, bit 1 `con`) */
+  market: 1,
+  /** value */
+  marketTv: 2,
+  /** index into `definitions` */
+  definition: 3,
+  /** id, hc */
+  runner: 4,
+  /** kind, value */
+  scalar: 5,
+  /** kind, count, then count × (price, size) */
+  ladder: 6,
+  /** kind, count, then count × (level, price, size) */
+  levels: 7,
+  /** kind: an empty list was sent for this ladder */
+  empty: 8,
+} as const;
+
+export const MARKET_IMG = 1;
+export const MARKET_CON = 2;
+
+/**
+ * One change message of any source, in the exchange's vocabulary: the one form in which changes travel inside Oddswire.
+ *
+ * It is a tape, not a tree: marks and numbers one after the other in one Float64Array, so that decoding a message allocates nothing
+ * but its ids and definitions (a tree of objects cost 4 to 6 times as much, see docs/BENCHMARKS.md). A source fills it with the methods below in
+ * the order market → (tv, definition, runners); a runner → (scalars, ladders); and reuses it for the next message.
+ * Numbers are plain numbers; the strings "NaN" and "Infinity" that the exchange sends for spn and spf are NaN and Infinity here.
+ */
+export class ChangeBatch {
+  kind: BatchKind = "update";
+  segment: Segment = "whole";
+  /** The source's publish time, milliseconds since the Unix epoch. */
+  pt = 0;
+  /** The source's own clk and initialClk, null when the message had none. */
+  clk: string | null = null;
+  initialClk: string | null = null;
+  /** 503 when the source says that its data are unreliable, else null. */
+  status: number | null = null;
+  /** What the source says is in force, null when it says nothing. */
+  conflateMs: number | null = null;
+  heartbeatMs: number | null = null;
+  /** The subscription's id as the source repeats it, null when absent. */
+  id: number | null = null;
+
+  tape = new Float64Array(1024);
+  /** Words of `tape` in use. */
+  length = 0;
+  readonly ids: MarketId[] = [];
+  /** Market definitions as the source wrote them: JSON text, ASCII only. */
+  readonly definitions: string[] = [];
+  /** How many market changes (`mc` entries) it holds. */
+  changes = 0;
+
+  #marketAt = 0;
+  #runnerAt = 0;
+  #listAt = 0;
+
+  /** Makes it an empty update again. */
+  clear(): void {
+    this.kind = "update";
+    this.segment = "whole";
+    this.pt = 0;
+    this.clk = this.initialClk = this.status = this.conflateMs = this.heartbeatMs = this.id = null;
+    this.length = 0;
+    this.ids.length = 0;
+    this.definitions.length = 0;
+    this.changes = 0;
+  }
+
+  /** Begins a market change; the id may come later, by `marketId`. */
+  market(id: MarketId = "", img = false, con = false): void {
+    this.reserve(3);
+    this.#marketAt = this.length;
+    this.tape[this.length++] = MARK.market;
+    this.tape[this.length++] = this.ids.length;
+    this.tape[this.length++] = (img ? MARKET_IMG : 0) | (con ? MARKET_CON : 0);
+    this.ids.push(id);
+    this.changes++;
+  }
+
+  /** Names the current market: JSON keys come in any order. */
+  marketId(id: MarketId): void {
+    this.ids[this.ids.length - 1] = id;
+  }
+
+  /** Adds `MARKET_IMG` or `MARKET_CON` to the current market. */
+  marketFlag(flag: number): void {
+    this.tape[this.#marketAt + 2] = (this.tape[this.#marketAt + 2] as number) | flag;
+  }
+
+  marketTv(value: number): void {
+    this.reserve(2);
+    this.tape[this.length++] = MARK.marketTv;
+    this.tape[this.length++] = value;
+  }
+
+  /** The whole definition as JSON text, ASCII only (`\u` escapes), checked to be a JSON object by whoever reads it. */
+  definition(json: string): void {
+    this.reserve(2);
+    this.tape[this.length++] = MARK.definition;
+    this.tape[this.length++] = this.definitions.length;
+    this.definitions.push(json);
+  }
+
+  /** Begins a runner change of the current market. */
+  runner(id = 0, hc = 0): void {
+    this.reserve(3);
+    this.#runnerAt = this.length;
+    this.tape[this.length++] = MARK.runner;
+    this.tape[this.length++] = id;
+    this.tape[this.length++] = hc;
+  }
+
+  runnerId(id: number): void {
+    this.tape[this.#runnerAt + 1] = id;
+  }
+
+  runnerHc(hc: number): void {
+    this.tape[this.#runnerAt + 2] = hc;
+  }
+
+  scalar(kind: ScalarKind, value: number): void {
+    this.reserve(3);
+    this.tape[this.length++] = MARK.scalar;
+    this.tape[this.length++] = kind;
+    this.tape[this.length++] = value;
+  }
+
+  /** Begins a ladder (keyed by price: `level` follows with price, size; keyed by level: `entry` with level, price, size). */
+  ladder(kind: LadderKind, keyedByLevel: boolean): void {
+    this.reserve(3);
+    this.#listAt = this.length;
+    this.tape[this.length++] = keyedByLevel ? MARK.levels : MARK.ladder;
+    this.tape[this.length++] = kind;
+    this.tape[this.length++] = 0;
+  }
+
+  level(price: number, size: number): void {
+    this.reserve(2);
+    this.tape[this.length++] = price;
+    this.tape[this.length++] = size;
+    (this.tape[this.#listAt + 2] as number)++;
+  }
+
+  entry(level: number, price: number, size: number): void {
+    this.reserve(3);
+    this.tape[this.length++] = level;
+    this.tape[this.length++] = price;
+    this.tape[this.length++] = size;
+    (this.tape[this.#listAt + 2] as number)++;
+  }
+
+  /** Makes room for `words` more. */
+  reserve(words: number): void {
+    if (this.length + words <= this.tape.length) return;
+    const larger = new Float64Array(Math.max(this.tape.length * 2, this.length + words));
+    larger.set(this.tape.subarray(0, this.length));
+    this.tape = larger;
+  }
+}
