@@ -17,12 +17,10 @@ export const MARK = {
   runner: 4,
   /** kind, value */
   scalar: 5,
-  /** kind, count, then count × (price, size) */
+  /** kind, count, then count × (price, size); a count of 0 is an empty list as sent */
   ladder: 6,
   /** kind, count, then count × (level, price, size) */
   levels: 7,
-  /** kind: an empty list was sent for this ladder */
-  empty: 8,
 } as const;
 
 export const MARKET_IMG = 1;
