@@ -1,6 +1,8 @@
 import { type ChangeBatch, MARK, MARKET_CON, MARKET_IMG, type Segment } from "../market/batch.ts";
+import { LEVEL_MAX } from "../market/ladder.ts";
 import { FIRST_LEVEL_LADDER, LADDER, type LadderKind, SCALAR, type ScalarKind } from "../market/types.ts";
 import * as json from "./json.ts";
+import { escapeToAscii } from "./text.ts";
 
 /** A line from an exchange, read. `change`: the batch given was filled. `other`: an op that carries no market changes. */
 export type ServerMessage =
@@ -188,7 +190,7 @@ function ascii(start: number, end: number): string {
   } catch {
     json.fail("a text that is not UTF-8");
   }
-  return decoded.replace(/[^\x00-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return escapeToAscii(decoded);
 }
 
 function readRunners(batch: ChangeBatch): void {
@@ -276,6 +278,7 @@ function readLadder(kind: LadderKind, batch: ChangeBatch): void {
       json.expect(COMMA);
       tape[n++] = json.number();
       if (words === 3) {
+        if (!isLevel(tape[n - 2] as number)) json.fail("a level that is not a small whole number");
         json.expect(COMMA);
         tape[n++] = json.number();
       }
@@ -288,6 +291,10 @@ function readLadder(kind: LadderKind, batch: ChangeBatch): void {
   batch.tape[head + 1] = kind;
   batch.tape[head + 2] = count;
   batch.length = n;
+}
+
+function isLevel(level: number): boolean {
+  return Number.isInteger(level) && level >= 0 && level <= LEVEL_MAX;
 }
 
 /** Ids seen lately, so that a busy market's id is not made anew with each change. Direct-mapped: a collision costs one string. */

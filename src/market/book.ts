@@ -1,0 +1,270 @@
+import type { Arena } from "./arena.ts";
+import { factsOf, NO_FACTS, packDefinition, unpackDefinition } from "./definition.ts";
+import type { MarketFacts } from "./filter.ts";
+import { isLevelLadder, type Ladders } from "./ladder.ts";
+import { type LadderKind, type MarketId, SCALAR, type ScalarKind } from "./types.ts";
+
+/** The memory that the books of one cache share. */
+export interface Shelf {
+  readonly arena: Arena;
+  readonly ladders: Ladders;
+}
+
+/*
+ * A runner is one block of the arena; its ladders hang from it in the order in which they first came.
+ *
+ *   slot 0   id                      slot 5   sequences of ltp, tv
+ *   slot 1   hc                      slot 6   first ladder , next runner
+ *   slot 2   ltp                     slot 7   last, born     (sequences)
+ *   slot 3   tv                      slot 4   starting prices , unused
+ *
+ * Starting prices (spn, spf), which most markets never have, are a block of their own: spn, spf, their sequences. A value never set has sequence 0.
+ */
+const RUNNER_SLOTS = 8;
+const STARTING_SLOTS = 3;
+
+/**
+ * One market's book: what the exchange last said of it, each value with the sequence at which it last changed.
+ * Ladders and runners lie packed in the shelf's arena; the object itself holds what there is one of.
+ */
+export class Book {
+  readonly id: MarketId;
+  facts: MarketFacts = NO_FACTS;
+  /** Market matched; NaN until said. */
+  tv = Number.NaN;
+  tvChanged = 0;
+  definitionChanged = 0;
+  /** What a reader at an earlier sequence holds is of no use: it must get an image. */
+  imageFrom = 0;
+  /** When facts that filters look at last changed: who resumes from before may not have had this market. */
+  filterChanged = 0;
+  /** When the market last became SUSPENDED or CLOSED. */
+  suspended = 0;
+  /** The sequence of the last change of anything. */
+  last = 0;
+  /** The publish time of that change, milliseconds since the Unix epoch. */
+  pt = 0;
+  /** When it closed, on the cache's monotonic clock; null while it is not CLOSED. */
+  closedAt: number | null = null;
+  /** For whoever reads books in step with the cache (the hub): what hangs on this market. */
+  watchers: unknown = null;
+
+  readonly #shelf: Shelf;
+  #firstRunner = 0;
+  #definitionAt = 0;
+  #definitionBytes = 0;
+
+  constructor(id: MarketId, shelf: Shelf) {
+    this.id = id;
+    this.#shelf = shelf;
+  }
+
+  // ---- reading ----
+
+  /** The definition as the exchange wrote it (ASCII JSON), null when none came yet. */
+  definition(): string | null {
+    if (this.#definitionBytes === 0) return null;
+    const start = this.#definitionAt * 8;
+    return unpackDefinition(this.#shelf.arena.u8.slice(start, start + this.#definitionBytes));
+  }
+
+  /** The address of the first runner, 0 when there is none; walk on with `nextRunner`. */
+  get firstRunner(): number {
+    return this.#firstRunner;
+  }
+  nextRunner(runner: number): number {
+    return this.#shelf.arena.u32[runner * 2 + 13] as number;
+  }
+  runnerId(runner: number): number {
+    return this.#shelf.arena.f64[runner] as number;
+  }
+  runnerHc(runner: number): number {
+    return this.#shelf.arena.f64[runner + 1] as number;
+  }
+  /** The sequence of the last change of anything of the runner. */
+  runnerLast(runner: number): number {
+    return this.#shelf.arena.u32[runner * 2 + 14] as number;
+  }
+  /** The sequence at which the runner was first heard of. */
+  runnerBorn(runner: number): number {
+    return this.#shelf.arena.u32[runner * 2 + 15] as number;
+  }
+  scalar(runner: number, kind: ScalarKind): number {
+    const { u32, f64 } = this.#shelf.arena;
+    if (kind === SCALAR.ltp) return f64[runner + 2] as number;
+    if (kind === SCALAR.tv) return f64[runner + 3] as number;
+    return f64[(u32[runner * 2 + 8] as number) + (kind - SCALAR.spn)] as number;
+  }
+  /** The sequence at which a single value last changed, 0 when it was never set. */
+  scalarChanged(runner: number, kind: ScalarKind): number {
+    const { u32 } = this.#shelf.arena;
+    if (kind === SCALAR.ltp) return u32[runner * 2 + 10] as number;
+    if (kind === SCALAR.tv) return u32[runner * 2 + 11] as number;
+    const starting = u32[runner * 2 + 8] as number;
+    return starting === 0 ? 0 : (u32[starting * 2 + 4 + (kind - SCALAR.spn)] as number);
+  }
+  /** The address of the runner's first ladder, 0 when it has none; walk on with `ladders.next`. */
+  firstLadder(runner: number): number {
+    return this.#shelf.arena.u32[runner * 2 + 12] as number;
+  }
+  get ladders(): Ladders {
+    return this.#shelf.ladders;
+  }
+
+  // ---- writing: only the cache does ----
+
+  /** Forgets everything: an image follows. */
+  clear(sequence: number): void {
+    this.#releaseRunners();
+    this.#releaseDefinition();
+    this.facts = NO_FACTS;
+    this.tv = Number.NaN;
+    this.tvChanged = 0;
+    this.definitionChanged = 0;
+    this.imageFrom = sequence;
+  }
+
+  setDefinition(json: string, sequence: number): void {
+    const facts = factsOf(json);
+    if (differInFilter(facts, this.facts)) this.filterChanged = sequence;
+    this.facts = facts;
+    this.definitionChanged = sequence;
+    this.#releaseDefinition();
+    const packed = packDefinition(json);
+    this.#definitionAt = this.#shelf.arena.allocate(slotsFor(packed.length));
+    this.#definitionBytes = packed.length;
+    this.#shelf.arena.u8.set(packed, this.#definitionAt * 8);
+  }
+
+  /** The runner's address; it is made if it is new. */
+  runner(id: number, hc: number, sequence: number): number {
+    const { f64, u32 } = this.#shelf.arena;
+    let previous = 0;
+    for (let runner = this.#firstRunner; runner !== 0; runner = u32[runner * 2 + 13] as number) {
+      if (f64[runner] === id && f64[runner + 1] === hc) {
+        u32[runner * 2 + 14] = sequence;
+        return runner;
+      }
+      previous = runner;
+    }
+    const runner = this.#newRunner(id, hc, sequence);
+    if (previous === 0) this.#firstRunner = runner;
+    else this.#shelf.arena.u32[previous * 2 + 13] = runner;
+    return runner;
+  }
+
+  setScalar(runner: number, kind: ScalarKind, value: number, sequence: number): void {
+    const { u32, f64 } = this.#shelf.arena;
+    if (kind === SCALAR.ltp) {
+      f64[runner + 2] = value;
+      u32[runner * 2 + 10] = sequence;
+    } else if (kind === SCALAR.tv) {
+      f64[runner + 3] = value;
+      u32[runner * 2 + 11] = sequence;
+    } else this.#setStarting(runner, kind - SCALAR.spn, value, sequence);
+  }
+
+  /** Applies `count` entries of a ladder as they stand on a tape from `from` on: (price, size) or (level, price, size). */
+  setLadder(runner: number, kind: LadderKind, tape: Float64Array, from: number, count: number, sequence: number): void {
+    const { ladders, arena } = this.#shelf;
+    const link = this.#ladderLink(runner, kind, count, sequence);
+    const first = arena.u32[link] as number;
+    let at = first;
+    if (isLevelLadder(kind)) {
+      for (let i = from; i < from + count * 3; i += 3) {
+        at = ladders.setLevel(at, tape[i] as number, tape[i + 1] as number, tape[i + 2] as number, sequence);
+      }
+    } else {
+      for (let i = from; i < from + count * 2; i += 2) {
+        at = ladders.set(at, tape[i] as number, tape[i + 1] as number, sequence);
+      }
+    }
+    if (at !== first) this.#shelf.arena.u32[link] = at;
+  }
+
+  clearLadder(runner: number, kind: LadderKind, sequence: number): void {
+    const at = this.#shelf.arena.u32[this.#ladderLink(runner, kind, 0, sequence)] as number;
+    this.#shelf.ladders.clear(at, sequence);
+  }
+
+  /** Gives all its memory back; the book is of no more use. */
+  release(): void {
+    this.#releaseRunners();
+    this.#releaseDefinition();
+  }
+
+  /** The index (in 32-bit words) of the word that holds the ladder's address; the ladder is made if it is new. */
+  #ladderLink(runner: number, kind: LadderKind, room: number, sequence: number): number {
+    const { ladders, arena } = this.#shelf;
+    let link = runner * 2 + 12;
+    for (let at = arena.u32[link] as number; at !== 0; at = arena.u32[link] as number) {
+      if (ladders.kind(at) === kind) return link;
+      link = at * 2 + 2;
+    }
+    const made = ladders.create(kind, room, sequence);
+    this.#shelf.arena.u32[link] = made;
+    return link;
+  }
+
+  #newRunner(id: number, hc: number, sequence: number): number {
+    const runner = this.#shelf.arena.allocate(RUNNER_SLOTS);
+    const { u32, f64 } = this.#shelf.arena;
+    u32.fill(0, runner * 2, (runner + RUNNER_SLOTS) * 2);
+    f64[runner] = id;
+    f64[runner + 1] = hc;
+    u32[runner * 2 + 14] = u32[runner * 2 + 15] = sequence;
+    return runner;
+  }
+
+  #setStarting(runner: number, index: number, value: number, sequence: number): void {
+    const { arena } = this.#shelf;
+    let starting = arena.u32[runner * 2 + 8] as number;
+    if (starting === 0) {
+      starting = arena.allocate(STARTING_SLOTS);
+      arena.u32.fill(0, starting * 2, (starting + STARTING_SLOTS) * 2);
+      arena.u32[runner * 2 + 8] = starting;
+    }
+    arena.f64[starting + index] = value;
+    arena.u32[starting * 2 + 4 + index] = sequence;
+  }
+
+  #releaseRunners(): void {
+    const { arena, ladders } = this.#shelf;
+    for (let runner = this.#firstRunner; runner !== 0; ) {
+      for (let at = this.firstLadder(runner); at !== 0; ) {
+        const next = ladders.next(at);
+        ladders.release(at);
+        at = next;
+      }
+      const starting = arena.u32[runner * 2 + 8] as number;
+      if (starting !== 0) arena.release(starting, STARTING_SLOTS);
+      const next = this.nextRunner(runner);
+      arena.release(runner, RUNNER_SLOTS);
+      runner = next;
+    }
+    this.#firstRunner = 0;
+  }
+
+  #releaseDefinition(): void {
+    if (this.#definitionBytes > 0) this.#shelf.arena.release(this.#definitionAt, slotsFor(this.#definitionBytes));
+    this.#definitionBytes = 0;
+  }
+}
+
+function slotsFor(bytes: number): number {
+  return (bytes + 7) >> 3;
+}
+
+function differInFilter(a: MarketFacts, b: MarketFacts): boolean {
+  return (
+    a.eventId !== b.eventId ||
+    a.eventTypeId !== b.eventTypeId ||
+    a.marketType !== b.marketType ||
+    a.bettingType !== b.bettingType ||
+    a.countryCode !== b.countryCode ||
+    a.venue !== b.venue ||
+    a.raceType !== b.raceType ||
+    a.bspMarket !== b.bspMarket ||
+    a.turnInPlayEnabled !== b.turnInPlayEnabled
+  );
+}

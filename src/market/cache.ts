@@ -1,0 +1,221 @@
+import type { Clock } from "../base/clock.ts";
+import { Arena } from "./arena.ts";
+import { type ChangeBatch, MARK, MARKET_IMG } from "./batch.ts";
+import { Book, type Shelf } from "./book.ts";
+import { Ladders } from "./ladder.ts";
+import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
+
+export interface CacheOptions {
+  /** Names who numbers the batches: new whenever numbering starts afresh. */
+  readonly epoch: string;
+  readonly clock: Pick<Clock, "monotonic">;
+  /** How long a resume is answered by what changed; older positions get an image. Milliseconds. */
+  readonly retentionMs: number;
+  /** How long a CLOSED market is kept; at least `retentionMs`. Milliseconds. */
+  readonly forgetMs: number;
+  /** The bound of all books together. */
+  readonly arenaBytesMax?: number;
+}
+
+/** Sequence numbers are 32-bit words in the books. At 1,000 batches a second this is reached in seven weeks. */
+const SEQUENCE_MAX = 0xffff_0000;
+/** How finely the cache remembers which sequence was reached when. */
+const MARKS_A_RETENTION = 60;
+const NOT_INTERRUPTED = 0;
+
+/**
+ * All books, and the one place where batches get their position.
+ *
+ * `apply` takes one batch and returns the markets it touched. An image begins with its first segment and is whole with its last; markets that it
+ * does not list are gone then. A group of segments left unfinished (the source's connection broke) is harmless: all values are absolute, and
+ * the source resumes from before the group.
+ */
+export class Cache {
+  readonly epoch: string;
+  /** How many batches were applied: the sequence of the last one. */
+  sequence = 0;
+  /** The publish time of the last batch. */
+  pt = 0;
+  /** True between the first and the last segment of a group: what was touched must not be called complete yet. */
+  midGroup = false;
+  /** Who knows less than this cannot be told what changed: a market went without a word. */
+  membershipFrom = 0;
+  changes = 0;
+
+  readonly #clock: Pick<Clock, "monotonic">;
+  readonly #retentionMs: number;
+  readonly #forgetMs: number;
+  readonly #shelf: Shelf;
+  readonly #books = new Map<MarketId, Book>();
+  readonly #touched: Book[] = [];
+  readonly #closed = new Set<Book>();
+  #imageStarted = NOT_INTERRUPTED;
+  /** (time, sequence) pairs, oldest first: where retention ends. */
+  readonly #marks: { at: number; sequence: number }[] = [];
+
+  constructor(options: CacheOptions) {
+    this.epoch = options.epoch;
+    this.#clock = options.clock;
+    this.#retentionMs = options.retentionMs;
+    this.#forgetMs = options.forgetMs;
+    const arena = new Arena(options.arenaBytesMax);
+    this.#shelf = { arena, ladders: new Ladders(arena) };
+  }
+
+  get position(): Position {
+    return { epoch: this.epoch, sequence: this.sequence };
+  }
+
+  get size(): number {
+    return this.#books.size;
+  }
+
+  get bytesUsed(): number {
+    return this.#shelf.arena.bytesUsed;
+  }
+
+  get(id: MarketId): Book | undefined {
+    return this.#books.get(id);
+  }
+
+  books(): Iterable<Book> {
+    return this.#books.values();
+  }
+
+  /** The oldest sequence from which "what changed since" can be answered. */
+  get reach(): number {
+    const horizon = this.#clock.monotonic() - this.#retentionMs;
+    const { ladders } = this.#shelf;
+    while (this.#marks.length > 0 && (this.#marks[0] as { at: number }).at < horizon) {
+      ladders.keepFrom = (this.#marks.shift() as { sequence: number }).sequence;
+    }
+    return Math.max(ladders.keepFrom, this.membershipFrom);
+  }
+
+  /** Applies a batch. Returns the books it touched, each once; the list is the cache's and good until the next call. */
+  apply(batch: ChangeBatch): readonly Book[] {
+    this.#touched.length = 0;
+    if (batch.kind === "heartbeat") return this.#touched;
+    if (this.sequence >= SEQUENCE_MAX) throw new Error("sequence numbers are used up: restart to begin a new epoch");
+    this.sequence++;
+    this.pt = batch.pt;
+    this.changes += batch.changes;
+    this.#mark();
+    const first = batch.segment === "whole" || batch.segment === "start";
+    const last = batch.segment === "whole" || batch.segment === "end";
+    if (first) this.#imageStarted = batch.kind === "image" ? this.sequence : NOT_INTERRUPTED;
+    this.#play(batch);
+    this.midGroup = !last;
+    if (last && this.#imageStarted !== NOT_INTERRUPTED) this.#finishImage();
+    return this.#touched;
+  }
+
+  /** Drops markets that have been CLOSED for longer than `forgetMs`; returns them. To be called now and then. */
+  forget(): readonly Book[] {
+    const horizon = this.#clock.monotonic() - this.#forgetMs;
+    const gone: Book[] = [];
+    for (const book of this.#closed) if ((book.closedAt as number) <= horizon) gone.push(book);
+    for (const book of gone) this.#drop(book);
+    return gone;
+  }
+
+  #mark(): void {
+    const at = this.#clock.monotonic();
+    const latest = this.#marks.at(-1);
+    if (latest === undefined || at - latest.at >= this.#retentionMs / MARKS_A_RETENTION) {
+      this.#marks.push({ at, sequence: this.sequence });
+      void this.reach;
+    }
+  }
+
+  #play(batch: ChangeBatch): void {
+    const { tape, length } = batch;
+    let book: Book | null = null;
+    let runner = 0;
+    for (let i = 0; i < length; ) {
+      switch (tape[i]) {
+        case MARK.market:
+          book = this.#touch(
+            batch.ids[tape[i + 1] as number] as MarketId,
+            ((tape[i + 2] as number) & MARKET_IMG) !== 0,
+          );
+          i += 3;
+          break;
+        case MARK.marketTv:
+          (book as Book).tv = tape[i + 1] as number;
+          (book as Book).tvChanged = this.sequence;
+          i += 2;
+          break;
+        case MARK.definition:
+          this.#define(book as Book, batch.definitions[tape[i + 1] as number] as string);
+          i += 2;
+          break;
+        case MARK.runner:
+          runner = (book as Book).runner(tape[i + 1] as number, tape[i + 2] as number, this.sequence);
+          i += 3;
+          break;
+        case MARK.scalar:
+          (book as Book).setScalar(runner, tape[i + 1] as ScalarKind, tape[i + 2] as number, this.sequence);
+          i += 3;
+          break;
+        default:
+          i = this.#playLadder(book as Book, runner, tape, i);
+      }
+    }
+  }
+
+  /** Plays one ladder from the tape; returns where the tape goes on. An empty `trd` clears the ladder, any other empty list says nothing. */
+  #playLadder(book: Book, runner: number, tape: Float64Array, i: number): number {
+    const kind = tape[i + 1] as LadderKind;
+    const count = tape[i + 2] as number;
+    if (count > 0) book.setLadder(runner, kind, tape, i + 3, count, this.sequence);
+    else if (kind === LADDER.trd) book.clearLadder(runner, kind, this.sequence);
+    return i + 3 + count * (tape[i] === MARK.levels ? 3 : 2);
+  }
+
+  /** The book a change is for. In an image, a market's first entry replaces it whether it says so or not. */
+  #touch(id: MarketId, img: boolean): Book {
+    let book = this.#books.get(id);
+    if (book === undefined) {
+      book = new Book(id, this.#shelf);
+      book.imageFrom = this.sequence;
+      this.#books.set(id, book);
+    } else if (img || (this.#imageStarted !== NOT_INTERRUPTED && book.last < this.#imageStarted)) {
+      book.clear(this.sequence);
+    }
+    if (book.last !== this.sequence) {
+      book.last = this.sequence;
+      this.#touched.push(book);
+    }
+    book.pt = this.pt;
+    return book;
+  }
+
+  #define(book: Book, json: string): void {
+    const before = book.facts.status;
+    book.setDefinition(json, this.sequence);
+    const { status } = book.facts;
+    const stopped = status === "SUSPENDED" || status === "CLOSED";
+    if (stopped && status !== before) book.suspended = this.sequence;
+    if ((status === "CLOSED") === (book.closedAt !== null)) return;
+    book.closedAt = status === "CLOSED" ? this.#clock.monotonic() : null;
+    if (status === "CLOSED") this.#closed.add(book);
+    else this.#closed.delete(book);
+  }
+
+  /** An image is whole: what it did not list is gone, and nobody can be told so but by an image of their own. */
+  #finishImage(): void {
+    for (const book of this.#books.values()) {
+      if (book.last >= this.#imageStarted) continue;
+      this.#drop(book);
+      this.membershipFrom = this.sequence;
+    }
+    this.#imageStarted = NOT_INTERRUPTED;
+  }
+
+  #drop(book: Book): void {
+    this.#books.delete(book.id);
+    this.#closed.delete(book);
+    book.release();
+  }
+}

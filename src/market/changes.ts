@@ -1,0 +1,115 @@
+import { type ChangeBatch, MARKET_CON, MARKET_IMG } from "./batch.ts";
+import type { Book } from "./book.ts";
+import { isLevelLadder } from "./ladder.ts";
+import { FIELD, type FieldSet, LADDER_FIELDS, type LadderKind, SCALAR_FIELDS, type ScalarKind } from "./types.ts";
+
+/** What of a book a reader gets. */
+export interface Projection {
+  readonly fields: FieldSet;
+  /** The deepest level of level ladders, 1 to 10. */
+  readonly ladderLevels: number;
+}
+
+const SCALARS: readonly ScalarKind[] = [0, 1, 2, 3];
+
+/**
+ * What changed in a book since `since`, as one market change appended to `into`: the one answer behind a view's frame, a laggard's catch-up,
+ * a resume and a late joiner. Applied to what a reader at `since` holds, it gives what the book holds now, in the projection's fields.
+ *
+ * It is an image (`img`) when the book was replaced since, when a ladder no longer knows what was deleted since, or when `since` is 0.
+ * Returns false, and appends nothing, when nothing of the projection changed.
+ */
+export function changesSince(
+  book: Book,
+  since: number,
+  projection: Projection,
+  into: ChangeBatch,
+  con = false,
+): boolean {
+  const img = since < book.imageFrom || tombstonesLost(book, since, projection.fields);
+  const from = img ? 0 : since;
+  const start = into.length;
+  const changesBefore = into.changes;
+  into.market(book.id);
+  const marked = into.length;
+  if (projection.fields & FIELD.EX_TRADED_VOL && book.tvChanged > from) into.marketTv(book.tv);
+  if (projection.fields & FIELD.EX_MARKET_DEF && book.definitionChanged > from)
+    into.definition(book.definition() as string);
+  for (let runner = book.firstRunner; runner !== 0; runner = book.nextRunner(runner)) {
+    if (book.runnerLast(runner) > from) runnerSince(book, runner, from, img, projection, into);
+  }
+  if (into.length === marked && !img) {
+    into.length = start;
+    into.changes = changesBefore;
+    into.ids.length--;
+    return false;
+  }
+  into.tape[start + 2] = (img ? MARKET_IMG : 0) | (con ? MARKET_CON : 0);
+  return true;
+}
+
+/** Whether a wanted ladder forgot a deletion that a reader at `since` has not heard of. */
+function tombstonesLost(book: Book, since: number, fields: FieldSet): boolean {
+  const { ladders } = book;
+  for (let runner = book.firstRunner; runner !== 0; runner = book.nextRunner(runner)) {
+    for (let at = book.firstLadder(runner); at !== 0; at = ladders.next(at)) {
+      if (ladders.lost(at) > since && (LADDER_FIELDS[ladders.kind(at)] as number) & fields) return true;
+    }
+  }
+  return false;
+}
+
+function runnerSince(
+  book: Book,
+  runner: number,
+  since: number,
+  img: boolean,
+  projection: Projection,
+  into: ChangeBatch,
+): void {
+  const start = into.length;
+  into.runner(book.runnerId(runner), book.runnerHc(runner));
+  const marked = into.length;
+  for (const kind of SCALARS) {
+    if ((SCALAR_FIELDS[kind] as number) & projection.fields && book.scalarChanged(runner, kind) > since) {
+      into.scalar(kind, book.scalar(runner, kind));
+    }
+  }
+  const { ladders } = book;
+  for (let at = book.firstLadder(runner); at !== 0; at = ladders.next(at)) {
+    if (ladders.last(at) <= since || !((LADDER_FIELDS[ladders.kind(at)] as number) & projection.fields)) continue;
+    if (isLevelLadder(ladders.kind(at))) levelsSince(book, at, since, img, projection.ladderLevels, into);
+    else pricesSince(book, at, since, img, into);
+  }
+  if (into.length === marked && book.runnerBorn(runner) <= since) into.length = start;
+}
+
+function pricesSince(book: Book, at: number, since: number, img: boolean, into: ChangeBatch): void {
+  const { ladders } = book;
+  const start = into.length;
+  into.ladder(ladders.kind(at), false);
+  const marked = into.length;
+  for (let i = 0, count = ladders.count(at); i < count; i++) {
+    if (ladders.changed(at, i) <= since) continue;
+    const size = ladders.size(at, i);
+    if (size !== 0 || !img) into.level(ladders.price(at, i), size);
+  }
+  if (into.length === marked) into.length = start;
+}
+
+/** Levels shift together, so a change of any within the depth sends all of them, emptied ones as [level, 0, 0]. */
+function levelsSince(book: Book, at: number, since: number, img: boolean, depth: number, into: ChangeBatch): void {
+  const { ladders } = book;
+  const count = Math.min(depth, ladders.count(at));
+  let changed = false;
+  for (let i = 0; i < count; i++) changed ||= ladders.changed(at, i) > since;
+  if (!changed) return;
+  const start = into.length;
+  into.ladder(ladders.kind(at) as LadderKind, true);
+  const marked = into.length;
+  for (let i = 0; i < count; i++) {
+    const size = ladders.size(at, i);
+    if (size !== 0 || !img) into.entry(i, ladders.price(at, i), size);
+  }
+  if (into.length === marked) into.length = start;
+}
