@@ -114,12 +114,15 @@ function forbiddenNames(path: string, text: string): Finding[] {
   return found;
 }
 
+/** Its own test does not count as a reader; what several tests share does have readers, and so does what a bench or `test/` uses. */
 function deadFiles(imports: ReadonlyMap<string, string[]>): Finding[] {
   const used = new Set<string>(ENTRY_POINTS);
   for (const [path, targets] of imports)
-    if (!isTest(path) || area(path) === "test") for (const target of targets) used.add(target);
+    for (const target of targets) if (path !== target.replace(/\.tsx?$/, ".test.ts")) used.add(target);
+  const mustBeUsed = (path: string) =>
+    ["src", "client"].includes(area(path)) && !isTest(path) && !path.endsWith(".d.ts");
   return [...imports.keys()]
-    .filter((path) => ["src", "client"].includes(area(path)) && !isTest(path) && !used.has(path))
+    .filter((path) => mustBeUsed(path) && !used.has(path))
     .map((path) => `${path}: nobody imports it`);
 }
 
