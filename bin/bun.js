@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// Runs the pinned Bun that `npm ci` brought, whether or not install scripts were allowed to run:
-// the npm package `bun` only links the binary in a postinstall step, so we look the platform's package up ourselves.
+// Runs the pinned Bun that `npm ci` brought, whether or not install scripts were allowed to run: it comes in a package of its platform's,
+// and the postinstall of the package `bun`, where it runs, moves it from there into its own folder.
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { dirname, join } from "node:path";
@@ -10,17 +10,22 @@ import process from "node:process";
 
 const require = createRequire(import.meta.url);
 
+/** Less than this is not Bun, but the script that stands in its place until the postinstall has run. */
+const BUN_BYTES_MIN = 1_000_000;
+
 /** The path of the pinned Bun, or null where no package fits this platform. */
 export function bunPath() {
-  const base = `@oven/bun-${process.platform === "win32" ? "windows" : process.platform}-${process.arch === "arm64" ? "aarch64" : process.arch}`;
-  for (const name of [base, `${base}-musl`]) {
+  const [platform, end] = process.platform === "win32" ? ["windows", ".exe"] : [process.platform, ""];
+  const base = `@oven/bun-${platform}-${process.arch === "arm64" ? "aarch64" : process.arch}`;
+  const places = [
+    [base, `bin/bun${end}`],
+    [`${base}-musl`, "bin/bun"],
+    ["bun", "bin/bun.exe"],
+  ];
+  for (const [name, file] of places) {
     try {
-      const path = join(
-        dirname(require.resolve(`${name}/package.json`)),
-        "bin",
-        process.platform === "win32" ? "bun.exe" : "bun",
-      );
-      if (existsSync(path)) return path;
+      const path = join(dirname(require.resolve(`${name}/package.json`)), file);
+      if (existsSync(path) && statSync(path).size >= BUN_BYTES_MIN) return path;
     } catch {
       // not installed: the next one may be
     }
