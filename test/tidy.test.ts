@@ -27,6 +27,8 @@ describe("a crooked house is found out", () => {
         "src/base/clock.ts": "export const now = () => Date.now();",
         "src/market/a.test.ts": `import { run } from "../sim/run.ts";\nimport { any } from "./arbitrary.ts";`,
         "src/market/arbitrary.ts": "export const any = 1;",
+        "src/delivery/view.ts": `import { Hub } from "./hub.ts";`,
+        "src/delivery/hub.ts": `import type { View } from "./view.ts";`,
         "src/market/seek.d.ts": "",
         "src/sim/run.ts": `import { connect } from "../../client/client.ts";`,
         "client/client.ts": "export function connect() {}",

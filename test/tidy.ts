@@ -43,33 +43,41 @@ const JUDGED = ["market", "wire", "delivery"];
 
 /** Everything that is wrong with the house; empty when it is tidy. */
 export function findings(tree: SourceTree): Finding[] {
-  const imports = importGraph(tree);
+  const imports = importGraph(tree, "all");
   const found: Finding[] = [];
   for (const [path, text] of tree) {
     if (/(^|\/)index\.[jt]sx?$/.test(path)) found.push(`${path}: a barrel; import from the file itself`);
     found.push(...forbiddenNames(path, text));
     for (const target of imports.get(path) as string[]) found.push(...step(path, target));
   }
-  return [...found, ...cycles(imports), ...deadFiles(imports), ...partialJudges(imports)];
+  return [...found, ...cycles(importGraph(tree, "loaded")), ...deadFiles(imports), ...partialJudges(imports)];
 }
 
-/** What each file of the tree imports, as paths from the checkout; packages and runtime modules are left out. */
-export function importGraph(tree: SourceTree): Map<string, string[]> {
+/**
+ * What each file of the tree imports, as paths from the checkout; packages and runtime modules are left out.
+ * All of it: a type from upstairs ties the floors together as a function does (so Bun.Transpiler, which drops types, is no help).
+ * Or what is loaded when the program runs: two nouns of a room may name each other's types, and only a circle of loading is a trap.
+ */
+function importGraph(tree: SourceTree, which: "all" | "loaded"): Map<string, string[]> {
   const graph = new Map<string, string[]>();
   for (const [path, text] of tree)
     graph.set(
       path,
-      specifiers(text).flatMap((specifier) => resolve(path, specifier)),
+      specifiers(text, which).flatMap((specifier) => resolve(path, specifier)),
     );
   return graph;
 }
 
-/** Type imports count: a type from upstairs ties the floors together as a function does (so Bun.Transpiler, which drops them, is no help). */
-function specifiers(text: string): string[] {
+function specifiers(text: string, which: "all" | "loaded"): string[] {
   const code = withoutComments(text);
-  const statement = /^\s*(?:import|export)\b[^"'`;]*?\bfrom\s*["']([^"'\n]+)["']|^\s*import\s*["']([^"'\n]+)["']/gm;
+  const statement = /^\s*(?:import|export)\b(\s+type\b)?[^"'`;]*?\bfrom\s*["']([^"'\n]+)["']/gm;
+  const bare = /^\s*import\s*["']([^"'\n]+)["']/gm;
   const dynamic = /\bimport\(\s*["']([^"'\n]+)["']\s*\)/g;
-  return [...code.matchAll(statement), ...code.matchAll(dynamic)].map((match) => (match[1] ?? match[2]) as string);
+  const stated = [...code.matchAll(statement)].filter((match) => which === "all" || match[1] === undefined);
+  return [
+    ...stated.map((match) => match[2] as string),
+    ...[...code.matchAll(bare), ...code.matchAll(dynamic)].map((match) => match[1] as string),
+  ];
 }
 
 function resolve(from: string, specifier: string): string[] {

@@ -1,7 +1,7 @@
 """A real betfairlightweight (lightweight mode) with only its socket redirected to a plain TCP port.
 
 Subscribes, follows the stream until no update came for --quiet-seconds, and prints one JSON line:
-{"end", "connectionId", "messages", "updates", "complaints", "books"}. `end` says why it stopped: quiet, timeout, or the error.
+{"end", "connectionId", "reads", "updates", "complaints", "books"}. `end` says why it stopped: quiet, timeout, or the error.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main():
     report = {
         "end": end,
         "connectionId": listener.connection_id,
-        "messages": stream.receive_count,
+        "reads": stream.receive_count,
         "updates": listener.updates_processed or 0,
         "complaints": complaints.counts,
         "books": books(listener.stream) if listener.stream is not None else [],
