@@ -1,0 +1,144 @@
+import type { EsaErrorCode } from "../base/errors.ts";
+import { FIELD_FLAGS, type FieldFlag, LADDER_LEVELS_MAX } from "./exchange-fields.ts";
+import { FILTER_FLAGS, FILTER_LISTS, type MarketFilter } from "./exchange-filter.ts";
+
+export const CONFLATE_MS_MAX = 120_000;
+export const HEARTBEAT_MS_MIN = 500;
+export const HEARTBEAT_MS_MAX = 5_000;
+
+export interface AuthenticationRequest {
+  readonly kind: "authentication";
+  readonly id: number | null;
+  readonly appKey: string | null;
+  readonly session: string | null;
+}
+
+export interface MarketSubscriptionRequest {
+  readonly kind: "marketSubscription";
+  readonly id: number | null;
+  readonly filter: MarketFilter;
+  readonly fields: readonly FieldFlag[];
+  readonly ladderLevels: number;
+  /** Clamped, as is heartbeatMs. */
+  readonly conflateMs: number;
+  readonly heartbeatMs: number;
+  readonly segmentationEnabled: boolean;
+  readonly initialClk: string | null;
+  readonly clk: string | null;
+}
+
+export type ExchangeRequest =
+  | AuthenticationRequest
+  | MarketSubscriptionRequest
+  | { readonly kind: "heartbeat"; readonly id: number | null }
+  /** A stream this exchange has nothing for: orders, races, cricket. */
+  | { readonly kind: "otherSubscription"; readonly id: number | null; readonly op: string }
+  | { readonly kind: "invalid"; readonly id: number | null; readonly code: EsaErrorCode; readonly message: string };
+
+/** One line from a client. JSON null means absent, everywhere; whatever cannot be read is `invalid`. */
+export function parseRequest(line: string): ExchangeRequest {
+  let id: number | null = null;
+  try {
+    const message = new Fields("", JSON.parse(line));
+    id = message.number("id");
+    return requestOf(message, id);
+  } catch (error) {
+    return {
+      kind: "invalid",
+      id,
+      code: "INVALID_INPUT",
+      message: `Unable to parse message: ${(error as Error).message}`,
+    };
+  }
+}
+
+function requestOf(message: Fields, id: number | null): ExchangeRequest {
+  const op = message.text("op");
+  switch (op) {
+    case "authentication":
+      return { kind: "authentication", id, appKey: message.text("appKey"), session: message.text("session") };
+    case "marketSubscription":
+      return marketSubscription(message, id);
+    case "heartbeat":
+      return { kind: "heartbeat", id };
+    case "orderSubscription":
+    case "raceSubscription":
+    case "cricketSubscription":
+      return { kind: "otherSubscription", id, op };
+    default:
+      throw new Error(`unknown op ${op}`);
+  }
+}
+
+function marketSubscription(message: Fields, id: number | null): MarketSubscriptionRequest {
+  const data = message.object("marketDataFilter");
+  return {
+    kind: "marketSubscription",
+    id,
+    filter: marketFilter(message.object("marketFilter")),
+    fields: data.texts("fields")?.map(fieldFlag) ?? [],
+    ladderLevels: clamp(data.number("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
+    conflateMs: clamp(message.number("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
+    heartbeatMs: clamp(message.number("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
+    segmentationEnabled: message.flag("segmentationEnabled") ?? false,
+    initialClk: message.text("initialClk"),
+    clk: message.text("clk"),
+  };
+}
+
+function marketFilter(fields: Fields): MarketFilter {
+  const filter: Record<string, unknown> = {};
+  for (const name of FILTER_LISTS) filter[name] = fields.texts(name) ?? undefined;
+  for (const name of FILTER_FLAGS) filter[name] = fields.flag(name) ?? undefined;
+  return filter as MarketFilter;
+}
+
+function fieldFlag(name: string): FieldFlag {
+  if (!(FIELD_FLAGS as string[]).includes(name)) throw new Error(`unknown field ${name}`);
+  return name as FieldFlag;
+}
+
+function clamp(value: number, min: number, max: number): number {
+  return Math.min(max, Math.max(min, value));
+}
+
+/** A JSON object read with types checked: absent and null are null, anything else of another type throws. */
+class Fields {
+  readonly #name: string;
+  readonly #values: Record<string, unknown>;
+
+  constructor(name: string, value: unknown) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error(`${name} not an object`);
+    this.#name = name;
+    this.#values = value as Record<string, unknown>;
+  }
+
+  text(key: string): string | null {
+    return this.#get(key, (value) => typeof value === "string", "a string");
+  }
+
+  number(key: string): number | null {
+    return this.#get(key, (value) => Number.isInteger(value), "an integer");
+  }
+
+  flag(key: string): boolean | null {
+    return this.#get(key, (value) => typeof value === "boolean", "a boolean");
+  }
+
+  /** An empty list means what an absent one means. */
+  texts(key: string): string[] | null {
+    const isTexts = (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === "string");
+    const texts = this.#get<string[]>(key, isTexts, "a list of strings");
+    return texts?.length === 0 ? null : texts;
+  }
+
+  object(key: string): Fields {
+    return new Fields(key, Object.hasOwn(this.#values, key) ? (this.#values[key] ?? {}) : {});
+  }
+
+  #get<T>(key: string, is: (value: unknown) => boolean, what: string): T | null {
+    const value = Object.hasOwn(this.#values, key) ? (this.#values[key] ?? null) : null;
+    if (value !== null && !is(value)) throw new Error(`${this.#name}${this.#name && "."}${key} is not ${what}`);
+    return value as T | null;
+  }
+}
