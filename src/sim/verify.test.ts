@@ -7,11 +7,12 @@ import { recordings } from "../../test/parts.ts";
 import { systemClock } from "../base/clock.ts";
 import { pick, randomInt, seededRandom } from "../base/random.ts";
 import type { Socket } from "../base/socket.ts";
-import { bunDial, bunListen } from "../edge/sockets.ts";
+import { bunDial, bunListen, freePort } from "../edge/sockets.ts";
 import type { MarketChange, RunnerChange } from "./naive.ts";
 import type { PlayedGateway, Stage, Through, Upstream } from "./playthrough.ts";
 import { verify } from "./verify.ts";
 
+const HOST = "127.0.0.1";
 const folder = mkdtempSync(join(tmpdir(), "oddswire-verify-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -74,36 +75,58 @@ function file(name: string, content: string | Uint8Array): string {
 
 type Tamper = (message: Message & { id: number }) => object | null;
 
-/** A gateway that only passes lines on, and lies about one thing. */
+/** A gateway that only passes messages on, by both doors, and lies about one thing. */
 function standIn(tamper: Tamper): (upstream: Upstream) => PlayedGateway {
   return (upstream) => {
-    const listener = bunListen({ host: "127.0.0.1", port: 0 }, () => {
+    const esa = bunListen({ host: HOST, port: 0 }, () => {
       let up: Socket;
-      let pending = "";
       return {
         open(user) {
-          up = bunDial(upstream, {
-            data(_, bytes) {
-              const lines = (pending + Buffer.from(bytes)).split("\r\n");
-              pending = lines.pop() as string;
-              for (const line of lines) user.write(Buffer.from(passed(line, tamper)));
-            },
-            close: () => user.end(),
-          });
+          const say = (text: string) => void user.write(Buffer.from(`${text}\r\n`));
+          up = dialUp(upstream, tamper, say, () => user.end());
         },
         data: (_, bytes) => void up.write(bytes),
         close: () => up.end(),
       };
     });
+    const frames = Bun.serve<{ up?: Socket }>({
+      hostname: HOST,
+      port: freePort(HOST),
+      fetch: (request, server) => (server.upgrade(request, { data: {} }) ? undefined : new Response("no")),
+      websocket: {
+        open: (user) =>
+          void (user.data.up = dialUp(
+            upstream,
+            tamper,
+            (text) => void user.send(text),
+            () => user.close(),
+          )),
+        message: (user, text) => void user.data.up?.write(Buffer.from(`${text}\r\n`)),
+        close: (user) => user.data.up?.end(),
+      },
+    });
     const { session, appKey } = upstream;
-    return { websocketUrl: "", esaPort: listener.port, session, appKey, stop: () => listener.stop() };
+    const stop = () => void [esa.stop(), frames.stop(true)];
+    return { websocketUrl: `ws://${HOST}:${frames.port}`, esaPort: esa.port, session, appKey, stop };
   };
 }
 
-function passed(line: string, tamper: Tamper): string {
+function dialUp(upstream: Upstream, tamper: Tamper, say: (text: string) => void, over: () => void): Socket {
+  let pending = "";
+  return bunDial(upstream, {
+    data(_, bytes) {
+      const lines = (pending + Buffer.from(bytes)).split("\r\n");
+      pending = lines.pop() as string;
+      for (const line of lines.map((line) => passed(line, tamper))) if (line !== null) say(line);
+    },
+    close: over,
+  });
+}
+
+function passed(line: string, tamper: Tamper): string | null {
   const message = JSON.parse(line);
   const said = message.op === "mcm" && message.mc !== undefined ? tamper(message) : message;
-  return said === null ? "" : `${JSON.stringify(said)}\r\n`;
+  return said && JSON.stringify(said);
 }
 
 async function run(files: string[], through: Through = "direct", tamper: Tamper = (message) => message, dump = false) {
@@ -234,13 +257,14 @@ describe("negative controls: a gateway that lies is found out", () => {
     ),
   };
 
-  test("one that does not lie passes", async () => {
+  test("one that does not lie passes, by either door", async () => {
     expect((await run([good], "esa")).all).toEndWith("1 passed, 0 failed");
+    expect((await run([good], "websocket")).all).toEndWith("1 passed, 0 failed");
   });
 
   for (const [lie, tamper] of Object.entries(lies)) {
     test(`one that ${lie} fails, and the first difference is named`, async () => {
-      const { code, all } = await run([good], "esa", tamper);
+      const { code, all } = await run([good], "websocket", tamper);
       expect(code).toBe(1);
       expect(all).toMatch(/ {2}1\.\d after change \d+ of \d+: .+ against .+ came/);
       expect(all).toEndWith("0 passed, 1 failed");
