@@ -1,14 +1,14 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
-import type { Address, Dial, Socket, TlsClientOptions } from "../base/socket.ts";
+import type { Address, Dial, TlsClientOptions } from "../base/socket.ts";
 import { ChangeBatch } from "../market/batch.ts";
 import type { MarketFilter } from "../market/filter.ts";
 import { FIELD, type FieldName, type FieldSet, type Sink, type Source, type SourceState } from "../market/types.ts";
 import { decodeServerLine, type StatusMessage } from "../wire/esa.ts";
-import { LineReader } from "../wire/lines.ts";
 import { type Action, type Event, INITIAL, type Settings, type State, SUBSCRIPTION_ID, step } from "./connection.ts";
 import type { Post, TokenOutcome } from "./identity.ts";
+import { Link } from "./link.ts";
 import type { Session } from "./session.ts";
 
 export interface ExchangeClientOptions {
@@ -312,8 +312,7 @@ export class ExchangeClient implements Source {
   }
 
   #watch(silenceMs: number): void {
-    const link = this.#link;
-    if (link !== null) this.#lookAfter(silenceMs, link, silenceMs);
+    if (this.#link !== null) this.#lookAfter(silenceMs, this.#link, silenceMs);
   }
 
   #lookAfter(ms: number, link: Link, silenceMs: number, frozen = false): void {
@@ -327,41 +326,12 @@ export class ExchangeClient implements Source {
 
   /** One timer for any number of messages: it looks when the last word was, and sleeps for the rest. */
   #look(link: Link, silenceMs: number): void {
-    const now = this.#world.clock.monotonic();
     const messageMsMax = Math.max(this.#options.settings.requestMs, silenceMs);
-    const quietMs = now - link.heardAt;
-    const waitedMs = now - link.messageAt;
-    if (quietMs >= silenceMs) return this.#happened({ kind: "silence", trickling: false });
-    if (waitedMs >= messageMsMax) return this.#happened({ kind: "requestTimeout" });
-    if (waitedMs >= silenceMs) this.#happened({ kind: "silence", trickling: true });
-    const messageDueMs = (waitedMs >= silenceMs ? messageMsMax : silenceMs) - waitedMs;
-    if (this.#link === link) this.#lookAfter(Math.min(silenceMs - quietMs, messageDueMs), link, silenceMs);
-  }
-}
-
-/** One connection: its socket, its half line, and when it was last heard, by the monotonic clock. */
-class Link {
-  readonly reader: LineReader;
-  socket: Socket | null = null;
-  /** The last bytes, and the last whole message. */
-  heardAt = 0;
-  messageAt = 0;
-  #unsent: Uint8Array | null = null;
-
-  constructor(lineBytesMax: number) {
-    this.reader = new LineReader(lineBytesMax);
-  }
-
-  /** Bounded by the two requests that are ever sent. */
-  send(bytes: Uint8Array): void {
-    this.#unsent = this.#unsent === null ? bytes : Buffer.concat([this.#unsent, bytes]);
-    this.flush();
-  }
-
-  flush(): void {
-    if (this.#unsent === null || this.socket === null) return;
-    const taken = this.socket.write(this.#unsent);
-    this.#unsent = taken < this.#unsent.length ? this.#unsent.subarray(taken) : null;
+    const { heard, ms } = link.listen(this.#world.clock.monotonic(), silenceMs, messageMsMax);
+    if (heard === "nothing") return this.#happened({ kind: "silence", trickling: false });
+    if (heard === "too long a message") return this.#happened({ kind: "requestTimeout" });
+    if (heard === "a trickle") this.#happened({ kind: "silence", trickling: true });
+    if (this.#link === link) this.#lookAfter(ms, link, silenceMs);
   }
 }
 

@@ -156,11 +156,18 @@ describe("what it resumes by", () => {
     expect(machine.resume()).toEqual({ initialClk: "I1", clk: "C3" });
   });
 
-  test("are none within a segmented image: its start may have emptied books", () => {
-    const machine = new Machine(LIVE).tell(changed({ kind: "image", segment: "start", clk: "C2" }));
-    expect(machine.resume()).toBeNull();
+  test("are those before a segmented image, too, whoever numbers it", () => {
+    const machine = new Machine(LIVE).tell(changed({ kind: "image", segment: "start", initialClk: "I2", clk: "C2" }));
+    expect(machine.resume()).toEqual({ initialClk: "I1", clk: "C1" });
     machine.tell(changed({ kind: "image", segment: "end", clk: "C3" }));
-    expect(machine.resume()).toEqual({ initialClk: "I1", clk: "C3" });
+    expect(machine.resume()).toEqual({ initialClk: "I2", clk: "C3" });
+  });
+
+  test("are none within the first image", () => {
+    const machine = new Machine(SUBSCRIBING).tell(
+      changed({ kind: "image", segment: "start", initialClk: "I", clk: "C" }),
+    );
+    expect(machine.resume()).toBeNull();
   });
 
   test("are forgotten by a stop: who starts again may have an empty cache", () => {

@@ -458,8 +458,8 @@ function sayStale(memory: Memory, reason: string): { memory: Memory; actions: re
 
 /**
  * The marks after a change. Those of a segmented message count at its end, so that a cut within it resumes from before it: what was applied
- * of it comes again, and every value is absolute. Not so for a segmented image: its start may have emptied books, so the marks
- * before it are void from its start, and a cut within it asks for an image anew.
+ * of it comes again, and every value is absolute. For an image in mid-stream that holds because the cache drops what an image does not list
+ * only at its end.
  */
 function remember(memory: Memory, group: Group | null, change: ChangeFacts): { memory: Memory; group: Group | null } {
   // A whole message between segments is none of the group: its mark says nothing about the half that is still to come.
@@ -471,9 +471,7 @@ function remember(memory: Memory, group: Group | null, change: ChangeFacts): { m
   if (change.segment === "whole" || change.segment === "end") {
     return { memory: { ...memory, initialClk, clk }, group: null };
   }
-  const kind = within ? group.kind : change.kind;
-  const kept = kind === "image" ? { ...memory, initialClk: null, clk: null } : memory;
-  return { memory: kept, group: { kind, initialClk, clk } };
+  return { memory, group: { kind: within ? group.kind : change.kind, initialClk, clk } };
 }
 
 function saidBy(change: ChangeFacts): "live" | "stale" {
