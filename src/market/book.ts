@@ -29,15 +29,21 @@ const STARTING_SLOTS = 3;
  */
 export class Book {
   readonly id: MarketId;
+  /** The sequence of the batch that first spoke of it. */
+  readonly born: number;
   facts: MarketFacts = NO_FACTS;
+  /** The last facts ever said, which filters go by: an image that comes without a definition takes nobody's market away. */
+  known: MarketFacts = NO_FACTS;
   /** Market matched; NaN until said. */
   tv = Number.NaN;
   tvChanged = 0;
   definitionChanged = 0;
   /** What a reader at an earlier sequence holds is of no use: it must get an image. */
-  imageFrom = 0;
+  imageFrom: number;
   /** When facts that filters look at last changed: who resumes from before may not have had this market. */
   filterChanged = 0;
+  /** When the source last said that it had merged changes (`con`). */
+  conflated = 0;
   /** When the market last became SUSPENDED or CLOSED. */
   suspended = 0;
   /** The sequence of the last change of anything. */
@@ -54,8 +60,10 @@ export class Book {
   #definitionAt = 0;
   #definitionBytes = 0;
 
-  constructor(id: MarketId, shelf: Shelf) {
+  /** `sequence`: of the batch that first spoke of it. */
+  constructor(id: MarketId, shelf: Shelf, sequence: number) {
     this.id = id;
+    this.born = this.imageFrom = sequence;
     this.#shelf = shelf;
   }
 
@@ -126,8 +134,8 @@ export class Book {
 
   setDefinition(json: string, sequence: number): void {
     const facts = factsOf(json);
-    if (differInFilter(facts, this.facts)) this.filterChanged = sequence;
-    this.facts = facts;
+    if (differInFilter(facts, this.known)) this.filterChanged = sequence;
+    this.facts = this.known = facts;
     this.definitionChanged = sequence;
     this.#releaseDefinition();
     const packed = packDefinition(json);

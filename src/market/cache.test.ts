@@ -93,7 +93,7 @@ function play(pair: Pair, random: Random, messages: number): void {
 
 function agree(reader: NaiveBook, truth: NaiveBook): void {
   const difference = firstDifference(reader.state(), truth.state());
-  if (difference !== null) throw new Error(`${truth.id}: ${difference}`);
+  if (difference !== null) throw new Error(`${truth.state().market}: ${difference}`);
 }
 
 describe("the cache holds what the exchange sent", () => {

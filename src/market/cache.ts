@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { Arena } from "./arena.ts";
-import { type ChangeBatch, MARK, MARKET_IMG } from "./batch.ts";
+import { type ChangeBatch, MARK, MARKET_CON, MARKET_IMG } from "./batch.ts";
 import { Book, type Shelf } from "./book.ts";
 import { Ladders } from "./ladder.ts";
 import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
@@ -49,6 +49,7 @@ export class Cache {
   readonly #books = new Map<MarketId, Book>();
   readonly #touched: Book[] = [];
   readonly #closed = new Set<Book>();
+  readonly #dropped: Book[] = [];
   #imageStarted = NOT_INTERRUPTED;
   /** (time, sequence) pairs, oldest first: where retention ends. */
   readonly #marks: { at: number; sequence: number }[] = [];
@@ -95,6 +96,7 @@ export class Cache {
   /** Applies a batch. Returns the books it touched, each once; the list is the cache's and good until the next call. */
   apply(batch: ChangeBatch): readonly Book[] {
     this.#touched.length = 0;
+    this.#dropped.length = 0;
     if (batch.kind === "heartbeat") return this.#touched;
     if (this.sequence >= SEQUENCE_MAX) throw new Error("sequence numbers are used up: restart to begin a new epoch");
     this.sequence++;
@@ -108,6 +110,11 @@ export class Cache {
     this.midGroup = !last;
     if (last && this.#imageStarted !== NOT_INTERRUPTED) this.#finishImage();
     return this.#touched;
+  }
+
+  /** The books that the last batch took away: an image came without them. */
+  get dropped(): readonly Book[] {
+    return this.#dropped;
   }
 
   /** Drops markets that have been CLOSED for longer than `forgetMs`; returns them. To be called now and then. */
@@ -135,10 +142,7 @@ export class Cache {
     for (let i = 0; i < length; ) {
       switch (tape[i]) {
         case MARK.market:
-          book = this.#touch(
-            batch.ids[tape[i + 1] as number] as MarketId,
-            ((tape[i + 2] as number) & MARKET_IMG) !== 0,
-          );
+          book = this.#touch(batch.ids[tape[i + 1] as number] as MarketId, tape[i + 2] as number);
           i += 3;
           break;
         case MARK.marketTv:
@@ -174,19 +178,19 @@ export class Cache {
   }
 
   /** The book a change is for. In an image, a market's first entry replaces it whether it says so or not. */
-  #touch(id: MarketId, img: boolean): Book {
+  #touch(id: MarketId, flags: number): Book {
     let book = this.#books.get(id);
     if (book === undefined) {
-      book = new Book(id, this.#shelf);
-      book.imageFrom = this.sequence;
+      book = new Book(id, this.#shelf, this.sequence);
       this.#books.set(id, book);
-    } else if (img || (this.#imageStarted !== NOT_INTERRUPTED && book.last < this.#imageStarted)) {
+    } else if (flags & MARKET_IMG || (this.#imageStarted !== NOT_INTERRUPTED && book.last < this.#imageStarted)) {
       book.clear(this.sequence);
     }
     if (book.last !== this.sequence) {
       book.last = this.sequence;
       this.#touched.push(book);
     }
+    if (flags & MARKET_CON) book.conflated = this.sequence;
     book.pt = this.pt;
     return book;
   }
@@ -208,6 +212,7 @@ export class Cache {
     for (const book of this.#books.values()) {
       if (book.last >= this.#imageStarted) continue;
       this.#drop(book);
+      this.#dropped.push(book);
       this.membershipFrom = this.sequence;
     }
     this.#imageStarted = NOT_INTERRUPTED;

@@ -30,3 +30,29 @@ export interface MarketFacts {
   readonly bspMarket: boolean | null;
   readonly turnInPlayEnabled: boolean | null;
 }
+
+/** Whether the filter looks at anything but market ids. */
+export function looksAtFacts(filter: MarketFilter): boolean {
+  return Object.entries(filter).some(([name, value]) => name !== "marketIds" && value !== undefined);
+}
+
+/** Whether a market passes. A fact not said passes no condition on it; the exchange's `NO_VALUE` of raceTypes asks for just that. */
+export function matches(filter: MarketFilter, id: MarketId, facts: MarketFacts): boolean {
+  return (
+    among(filter.marketIds, id) &&
+    among(filter.eventTypeIds, facts.eventTypeId) &&
+    among(filter.eventIds, facts.eventId) &&
+    among(filter.marketTypes, facts.marketType) &&
+    among(filter.countryCodes, facts.countryCode) &&
+    among(filter.bettingTypes, facts.bettingType) &&
+    among(filter.venues, facts.venue) &&
+    among(filter.raceTypes, facts.raceType ?? "NO_VALUE") &&
+    (filter.bspMarket === undefined || filter.bspMarket === facts.bspMarket) &&
+    (filter.turnInPlayEnabled === undefined || filter.turnInPlayEnabled === facts.turnInPlayEnabled)
+  );
+}
+
+/** An empty set is no condition, as at the exchange. */
+function among(wanted: readonly string[] | undefined, value: string | null): boolean {
+  return wanted === undefined || wanted.length === 0 || (value !== null && wanted.includes(value));
+}

@@ -1,0 +1,120 @@
+import type { Book } from "../market/book.ts";
+import { TextWriter } from "../wire/text.ts";
+import type { Hub } from "./hub.ts";
+import { type CatchUp, goesFirst, type Subscription } from "./subscription.ts";
+
+/**
+ * Writes one subscription's way into step, a message at a time: image, resume, or what it missed. Markets that stopped come first; the clk comes
+ * with the last message only. A pass that was disturbed, or during which prices moved on, is followed by another from where it claims.
+ */
+export class CatchUpWriter {
+  readonly #hub: Hub;
+  readonly #segmentBytesMax: number;
+  readonly #entries = new TextWriter();
+  readonly #out = new TextWriter();
+
+  constructor(hub: Hub, segmentBytesMax: number) {
+    this.#hub = hub;
+    this.#segmentBytesMax = segmentBytesMax;
+  }
+
+  /** Writes the next message. False: it must wait (the socket is full, or the source is within a group of segments). */
+  step(subscription: Subscription): boolean {
+    if (!subscription.session.outbox.isClear || this.#hub.cache.midGroup) return false;
+    const catchUp = subscription.catchUp as CatchUp;
+    if (catchUp.phase === 0 && catchUp.cursor === 0) catchUp.to = this.#hub.cache.sequence;
+    const last = this.#fill(subscription, catchUp);
+    if (last && catchUp.disturbed) {
+      this.#again(catchUp, catchUp.from);
+      if (this.#entries.length === 0) return true;
+      return this.#write(subscription, catchUp, false);
+    }
+    if (last) return this.#finish(subscription, catchUp);
+    return this.#write(subscription, catchUp, false);
+  }
+
+  /** Collects entries up to a message's size; true when the pass has no more. */
+  #fill(subscription: Subscription, catchUp: CatchUp): boolean {
+    const { segmentationEnabled } = subscription.request;
+    const limit = segmentationEnabled ? this.#segmentBytesMax : this.#hub.flushBytesMax;
+    this.#entries.clear();
+    for (;;) {
+      if (catchUp.cursor >= subscription.views.length) {
+        if (catchUp.phase === 1) return true;
+        catchUp.phase = 1;
+        catchUp.cursor = 0;
+        continue;
+      }
+      if (this.#entries.length >= limit) return false;
+      const view = subscription.views[catchUp.cursor++] as { book: Book };
+      if (goesFirst(view.book, catchUp.to) === (catchUp.phase === 0)) this.#entry(subscription, view.book, catchUp);
+    }
+  }
+
+  #entry(subscription: Subscription, book: Book, catchUp: CatchUp): void {
+    const since = subscription.sinceFor(book, catchUp.from);
+    if (book.last <= since) return;
+    const before = this.#entries.length;
+    if (before > 0) this.#entries.byte(44);
+    const start = this.#entries.length;
+    this.#hub.encode(book, since, subscription.contract, this.#entries, catchUp.kind === "behind");
+    if (this.#entries.length === start) this.#entries.length = before;
+  }
+
+  /** The pass is through: in step if nothing moved meanwhile, else on from what it can claim. */
+  #finish(subscription: Subscription, catchUp: CatchUp): boolean {
+    const { sequence } = this.#hub.cache;
+    const silent = catchUp.kind === "behind" && !catchUp.begun && this.#entries.length === 0;
+    const claim = catchUp.to;
+    if (sequence === claim) subscription.catchUp = null;
+    subscription.told = claim;
+    const room = silent || this.#write(subscription, catchUp, true);
+    if (subscription.catchUp === null) return room;
+    subscription.catchUp = { ...catchUp, kind: "behind", begun: false };
+    this.#again(subscription.catchUp, claim);
+    return room;
+  }
+
+  #again(catchUp: CatchUp, from: number): void {
+    catchUp.from = from;
+    catchUp.phase = 0;
+    catchUp.cursor = 0;
+    catchUp.disturbed = false;
+  }
+
+  #write(subscription: Subscription, catchUp: CatchUp, last: boolean): boolean {
+    const hub = this.#hub;
+    const entries = this.#entries;
+    const text = `${subscription.prefix}${this.#head(subscription, catchUp, last)},"mc":[`;
+    const framing = subscription.session.outlet.framing;
+    const out = this.#out;
+    out.clear();
+    out.reserve(framing.overheadMax * 2 + text.length + entries.length + 2);
+    out.length += framing.before(out.bytes, out.length, text.length + entries.length + 2);
+    out.ascii(text);
+    out.copy(entries.bytes, 0, entries.length);
+    out.ascii("]}");
+    out.length += framing.after(out.bytes, out.length);
+    catchUp.begun = true;
+    subscription.sentAt = hub.clock.monotonic();
+    hub.messagesOut++;
+    return hub.send(subscription.session, out);
+  }
+
+  /** A whole pass in one message, or its segments; where the client takes none, a message that begins and others that go on. */
+  #head(subscription: Subscription, catchUp: CatchUp, last: boolean): string {
+    const { request, initialClk } = subscription;
+    const { kind, begun } = catchUp;
+    const segmented = request.segmentationEnabled && !(last && !begun);
+    const said = request.segmentationEnabled || !begun;
+    const ct = kind === "behind" || !said ? "" : kind === "image" ? ',"ct":"SUB_IMAGE"' : ',"ct":"RESUB_DELTA"';
+    const segment = segmented ? `,"segmentType":"${last ? "SEG_END" : begun ? "SEG" : "SEG_START"}"` : "";
+    const terms =
+      begun || kind === "behind"
+        ? ""
+        : `,"conflateMs":${subscription.beat.cadence},"heartbeatMs":${request.heartbeatMs}`;
+    const initial = last && kind !== "behind" ? `,"initialClk":"${initialClk}"` : "";
+    const pt = this.#hub.cache.pt || Math.floor(this.#hub.clock.wall());
+    return ct + initial + this.#hub.headText(last ? subscription.told : null, pt) + terms + segment;
+  }
+}

@@ -1,0 +1,456 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { Goodbye } from "../base/errors.ts";
+import { pick, type Random, randomInt, seededRandom } from "../base/random.ts";
+import { ChangeBatch } from "../market/batch.ts";
+import { Cache } from "../market/cache.ts";
+import type { MarketFilter } from "../market/filter.ts";
+import { ALL_FIELDS } from "../market/types.ts";
+import { VirtualClock } from "../sim/clock.ts";
+import { firstDifference, type MarketChange, NaiveBook } from "../sim/naive.ts";
+import { decodeServerLine } from "../wire/esa.ts";
+import type { SubscribeRequest } from "../wire/requests.ts";
+import { Hub } from "./hub.ts";
+import type { Framing, Outlet } from "./outlet.ts";
+import type { Session } from "./session.ts";
+
+const LINES: Framing = {
+  overheadMax: 1,
+  before: () => 0,
+  after(out, at) {
+    out[at] = 10;
+    return 1;
+  },
+};
+
+interface Message {
+  id: number;
+  ct?: string;
+  segmentType?: string;
+  initialClk?: string;
+  clk?: string;
+  pt: number;
+  status?: number;
+  mc?: MarketChange[];
+}
+
+/** A plain ESA client behind a socket that takes only so much: books as a client builds them, and the clk it would resume with. */
+class User implements Outlet {
+  readonly framing = LINES;
+  readonly extensions = true;
+  readonly books = new Map<string, NaiveBook>();
+  readonly messages: Message[] = [];
+  room = Number.POSITIVE_INFINITY;
+  initialClk: string | null = null;
+  clk: string | null = null;
+  goodbye: Goodbye | null = null;
+  session!: Session;
+  #text = "";
+  #fresh: Map<string, NaiveBook> | null = null;
+
+  write(bytes: Uint8Array): number {
+    const taken = Math.min(bytes.length, this.room);
+    this.room -= taken;
+    this.#text += Buffer.from(bytes.subarray(0, taken)).toString("latin1");
+    this.#read();
+    return taken;
+  }
+
+  close(goodbye: Goodbye): void {
+    this.goodbye = goodbye;
+  }
+
+  drain(room: number): void {
+    this.room = room;
+    this.session.drained();
+  }
+
+  request(id: number, options: Partial<SubscribeRequest> = {}): SubscribeRequest {
+    const { initialClk, clk } = this;
+    const base = {
+      filter: {},
+      fields: ALL_FIELDS,
+      ladderLevels: 10,
+      conflateMs: 0,
+      heartbeatMs: 5000,
+      segmentationEnabled: true,
+    };
+    return { id, ...base, initialClk, clk, ...options };
+  }
+
+  #read(): void {
+    for (let end = this.#text.indexOf("\n"); end >= 0; end = this.#text.indexOf("\n")) {
+      const message = JSON.parse(this.#text.slice(0, end)) as Message;
+      this.#text = this.#text.slice(end + 1);
+      this.messages.push(message);
+      this.#apply(message);
+    }
+  }
+
+  #apply(message: Message): void {
+    if (message.ct === "SUB_IMAGE" && (message.segmentType ?? "SEG_START") === "SEG_START") this.#fresh = new Map();
+    const last = (message.segmentType ?? "SEG_END") === "SEG_END";
+    for (const change of message.mc ?? []) {
+      const books = this.#fresh ?? this.books;
+      if (!books.has(change.id)) books.set(change.id, new NaiveBook(change.id));
+      books.get(change.id)?.apply(change);
+    }
+    if (last && this.#fresh !== null) {
+      this.books.clear();
+      for (const [id, book] of this.#fresh) this.books.set(id, book);
+      this.#fresh = null;
+    }
+    this.initialClk = message.initialClk ?? this.initialClk;
+    this.clk = message.clk ?? this.clk;
+  }
+}
+
+const VISITOR = { name: "a", tenant: "t", subscriptionsMax: 10, marketsMax: 1000 };
+
+class Rig {
+  readonly clock = new VirtualClock();
+  readonly cache: Cache;
+  readonly hub: Hub;
+  readonly truth = new Map<string, NaiveBook>();
+  readonly #batch = new ChangeBatch();
+
+  constructor(options: { segmentBytesMax?: number; flushBytesMax?: number; behindMsMax?: number } = {}) {
+    this.cache = new Cache({ epoch: "e1", clock: this.clock, retentionMs: 60_000, forgetMs: 60_000 });
+    this.hub = new Hub({ cache: this.cache, clock: this.clock, ...options });
+    this.hub.state("live");
+  }
+
+  send(mc: MarketChange[], head: Record<string, unknown> = {}, settle = true): void {
+    const line = Buffer.from(JSON.stringify({ op: "mcm", pt: this.clock.wall(), ...head, mc }));
+    expect(decodeServerLine(line, 0, line.length, this.#batch).kind).toBe("change");
+    this.hub.batch(this.#batch);
+    if (settle) this.hub.settled();
+    for (const change of mc) {
+      if (!this.truth.has(change.id)) this.truth.set(change.id, new NaiveBook(change.id));
+      this.truth.get(change.id)?.apply(change);
+    }
+  }
+
+  join(): User {
+    const user = new User();
+    user.session = this.hub.join(user, VISITOR);
+    return user;
+  }
+}
+
+function change(id: string, rest: Record<string, unknown> = {}): MarketChange {
+  return { id, ...rest } as unknown as MarketChange;
+}
+
+function definition(rest: Record<string, unknown> = {}) {
+  return {
+    status: "OPEN",
+    inPlay: false,
+    version: 1,
+    eventTypeId: "1",
+    runners: [{ id: 5, status: "ACTIVE" }],
+    ...rest,
+  };
+}
+
+function image(id: string, rest: Record<string, unknown> = {}): MarketChange {
+  return change(id, { img: true, marketDefinition: definition(rest), rc: [{ id: 5, atb: [[2, 10]] }] });
+}
+
+function randomChange(random: Random, version: number): MarketChange {
+  const id = `1.${randomInt(random, 6)}`;
+  if (random.next() < 0.06) return image(id, { version, status: pick(random, ["OPEN", "SUSPENDED"]) });
+  const rest: Record<string, unknown> = {};
+  if (random.next() < 0.15) {
+    rest.marketDefinition = definition({
+      version,
+      status: pick(random, ["OPEN", "SUSPENDED"]),
+      eventTypeId: pick(random, ["1", "1", "1", "2"]),
+    });
+  }
+  const levels = Array.from({ length: randomInt(random, 4) }, () => [
+    pick(random, [2, 2.02, 3, 4, 5]),
+    pick(random, [0, 1, 2.5, 99]),
+  ]);
+  rest.rc = [{ id: 1 + randomInt(random, 2), atb: levels, ltp: version }];
+  return change(id, rest);
+}
+
+function agree(books: Map<string, NaiveBook>, truth: Map<string, NaiveBook>, filter: MarketFilter): void {
+  for (const [id, book] of truth) {
+    const known = (book.image().marketDefinition as { eventTypeId?: string } | undefined)?.eventTypeId;
+    if (filter.eventTypeIds !== undefined && !filter.eventTypeIds.includes(known ?? "")) {
+      if (books.has(id)) throw new Error(`${id} is not in the filter, but with the user`);
+      continue;
+    }
+    const held = books.get(id);
+    if (held === undefined) throw new Error(`${id} is missing`);
+    const difference = firstDifference(held.state(), book.state());
+    if (difference !== null) throw new Error(`${id}: ${difference}`);
+  }
+}
+
+describe("a user holds the exchange's book", () => {
+  test("whatever its socket takes, whatever the cadence, over cuts and resumes", () => {
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        const random = seededRandom(seed);
+        const rig = new Rig({
+          segmentBytesMax: pick(random, [100, 1000]),
+          flushBytesMax: pick(random, [200, 100_000]),
+        });
+        const options = {
+          conflateMs: pick(random, [0, 50, 1000]),
+          segmentationEnabled: random.next() < 0.7,
+          filter: pick<MarketFilter>(random, [{}, { eventTypeIds: ["1"] }, { marketIds: ["1.1", "1.3"] }]),
+        };
+        let user = rig.join();
+        let versions = new Map<string, number>();
+        let subscribed = false;
+        for (let i = 1; i < 120; i++) {
+          const segment = pick(random, ["", "", "", "SEG_START"]);
+          rig.send(
+            Array.from({ length: 1 + randomInt(random, 3) }, () => randomChange(random, i)),
+            segment ? { segmentType: segment } : {},
+            random.next() < 0.8 || segment !== "",
+          );
+          if (segment) rig.send([randomChange(random, i)], { segmentType: "SEG_END" });
+          rig.hub.settled();
+          if (random.next() < 0.2) rig.clock.run(rig.clock.monotonic() + pick(random, [10, 60, 1100]));
+          if (random.next() < 0.1) user.room = randomInt(random, 300);
+          if (random.next() < 0.2 && user.room < 1e9) user.drain(pick(random, [50, 500, Number.POSITIVE_INFINITY]));
+          if (!subscribed || random.next() < 0.05) {
+            const { initialClk, clk, books } = user;
+            if (subscribed) user.session.leave();
+            user = rig.join();
+            for (const [id, book] of books) user.books.set(id, book);
+            expect(user.session.subscribe({ ...user.request(3, options), initialClk, clk })).toBeNull();
+            subscribed = true;
+          }
+          for (const [id, book] of user.books) {
+            const { version } = book.state();
+            if (version === null) continue;
+            if (version < (versions.get(id) ?? 0))
+              throw new Error(`${id} went back from ${versions.get(id)} to ${version}`);
+            versions.set(id, version);
+          }
+          if (user.books.size === 0) versions = new Map();
+        }
+        user.drain(Number.POSITIVE_INFINITY);
+        rig.clock.run(rig.clock.monotonic() + 3000);
+        const ids = options.filter.marketIds;
+        const truth = new Map([...rig.truth].filter(([id]) => ids === undefined || ids.includes(id)));
+        agree(user.books, truth, options.filter);
+        rig.hub.closeAll({ code: "GOING_AWAY", message: "" });
+        rig.hub.stop();
+      }),
+      { numRuns: 300, includeErrorInReport: true },
+    );
+  });
+});
+
+describe("cadence", () => {
+  test("0: one message per upstream message, in order, even when several came in one read", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(7));
+    for (let i = 1; i <= 5; i++) rig.send([change("1.1", { rc: [{ id: 5, ltp: i }] })], {}, false);
+    expect(user.messages.length).toBe(1);
+    rig.hub.settled();
+    expect(user.messages.slice(1).map((message) => message.mc?.[0]?.rc?.[0]?.ltp)).toEqual([1, 2, 3, 4, 5]);
+    expect(user.messages.every((message) => message.id === 7 && message.clk !== undefined)).toBe(true);
+    expect(user.session.outbox.writes).toBe(2);
+    rig.hub.stop();
+  });
+
+  test("above 0: changes are merged and say so, once per interval", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1, { conflateMs: 80 }));
+    expect((user.messages[0] as unknown as { conflateMs: number }).conflateMs).toBe(100);
+    for (let i = 1; i <= 5; i++) rig.send([change("1.1", { rc: [{ id: 5, ltp: i }] })]);
+    rig.clock.run(100);
+    expect(user.messages.length).toBe(2);
+    expect(user.messages[1]?.mc).toEqual([change("1.1", { con: true, rc: [{ id: 5, ltp: 5 }] })]);
+    rig.hub.stop();
+  });
+
+  test("a suspension does not wait for it, comes whole, and claims nothing by a clk", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1, { conflateMs: 60_000 }));
+    rig.send([change("1.2", { rc: [{ id: 5, ltp: 3 }] })]);
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 4 }] })]);
+    rig.send([change("1.1", { marketDefinition: definition({ status: "SUSPENDED" }) })]);
+    expect(user.messages.length).toBe(2);
+    expect(user.messages[1]?.clk).toBeUndefined();
+    expect(user.messages[1]?.mc?.[0]?.id).toBe("1.1");
+    expect(user.books.get("1.1")?.state().status).toBe("SUSPENDED");
+    expect(user.books.get("1.1")?.state().runners[0]?.ltp).toBe(4);
+    rig.hub.stop();
+  });
+});
+
+describe("clk and resume", () => {
+  test("a resume gets only what changed; another contract, epoch or future clk an image", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    const { initialClk, clk } = user;
+    user.session.leave();
+    rig.send([change("1.2", { rc: [{ id: 5, ltp: 3 }] })]);
+    const answer = (request: Partial<SubscribeRequest>) => {
+      const back = rig.join();
+      back.session.subscribe(back.request(1, { initialClk, clk, ...request }));
+      return back.messages[0];
+    };
+    const resumed = answer({});
+    expect(resumed?.ct).toBe("RESUB_DELTA");
+    expect(resumed?.mc).toEqual([change("1.2", { rc: [{ id: 5, ltp: 3 }] })]);
+    expect(answer({ conflateMs: 500 })?.ct).toBe("RESUB_DELTA");
+    expect(answer({ filter: { marketIds: ["1.2"] } })?.ct).toBe("SUB_IMAGE");
+    expect(answer({ ladderLevels: 3 })?.ct).toBe("SUB_IMAGE");
+    expect(answer({ clk: "zzz" })?.ct).toBe("SUB_IMAGE");
+    expect(answer({ clk: "not a clk" })?.ct).toBe("SUB_IMAGE");
+    expect(answer({ initialClk: `e0${initialClk?.slice(2)}` })?.ct).toBe("SUB_IMAGE");
+    expect(answer({ clk: null })?.ct).toBe("SUB_IMAGE");
+    rig.clock.run(120_000);
+    rig.send([change("1.2", { rc: [{ id: 5, ltp: 5 }] })]);
+    rig.clock.run(240_000);
+    rig.send([change("1.2", { rc: [{ id: 5, ltp: 6 }] })]);
+    expect(answer({})?.ct).toBe("SUB_IMAGE");
+    rig.hub.stop();
+  });
+
+  test("segments: clk and initialClk stand at the end, each piece below the bound", () => {
+    const rig = new Rig({ segmentBytesMax: 400 });
+    rig.send(Array.from({ length: 20 }, (_, i) => image(`1.${i}`)));
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    const types = user.messages.map((message) => message.segmentType);
+    expect(types[0]).toBe("SEG_START");
+    expect(types.at(-1)).toBe("SEG_END");
+    expect(types.slice(1, -1).every((type) => type === "SEG")).toBe(true);
+    expect(
+      user.messages.slice(0, -1).some((message) => message.clk !== undefined || message.initialClk !== undefined),
+    ).toBe(false);
+    expect(user.messages.at(-1)?.clk).toBeDefined();
+    expect(user.books.size).toBe(20);
+    rig.hub.stop();
+  });
+});
+
+describe("being behind", () => {
+  test("costs no queue: what was missed comes as one merged delta, stopped markets first", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2"), image("1.3")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    user.room = 10;
+    for (let i = 0; i < 1000; i++) rig.send([change(`1.${1 + (i % 3)}`, { rc: [{ id: 5, ltp: i }] })]);
+    rig.send([change("1.3", { marketDefinition: definition({ status: "SUSPENDED" }) })]);
+    expect(user.session.outbox.bytesWaiting).toBeLessThan(200);
+    const before = user.messages.length;
+    user.drain(Number.POSITIVE_INFINITY);
+    const late = user.messages.slice(before);
+    expect(late.length).toBe(2); // the one cut in two by the full socket, and all the rest
+    expect(late[1]?.mc?.map((entry) => entry.id)).toEqual(["1.3", "1.1", "1.2"]);
+    expect(late[1]?.mc?.every((entry) => entry.con === true)).toBe(true);
+    agree(user.books, rig.truth, {});
+    rig.hub.stop();
+  });
+
+  test("for too long ends with a code that says to come back", () => {
+    const rig = new Rig({ behindMsMax: 5000 });
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    const other = rig.join();
+    user.session.subscribe(user.request(1));
+    other.session.subscribe(other.request(1));
+    user.room = 0;
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 2 }] })]);
+    rig.clock.run(7000);
+    expect(user.goodbye?.code).toBe("SLOW");
+    expect(other.goodbye).toBeNull();
+    expect(rig.hub.sessions.size).toBe(1);
+    rig.hub.stop();
+  });
+});
+
+describe("the source's state", () => {
+  test("is said at once, on heartbeats and changes, and taken back", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    rig.hub.state("stale");
+    expect(user.messages.at(-1)).toMatchObject({ ct: "HEARTBEAT", status: 503 });
+    rig.hub.state("live");
+    expect(user.messages.at(-1)?.status).toBeUndefined();
+    rig.hub.stop();
+  });
+
+  test("a quiet subscription hears a heartbeat with its clk within its interval", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1, { heartbeatMs: 500, filter: { marketIds: ["1.1"] } }));
+    rig.send([image("1.9")]);
+    rig.clock.run(5000);
+    const beats = user.messages.filter((message) => message.ct === "HEARTBEAT");
+    expect(beats.length).toBeGreaterThanOrEqual(10);
+    expect(beats.at(-1)?.clk).toBe((2).toString(36));
+    rig.hub.stop();
+  });
+});
+
+describe("subscriptions", () => {
+  test("a market named before it is known flows when it appears", () => {
+    const rig = new Rig();
+    const user = rig.join();
+    user.session.subscribe(user.request(1, { filter: { marketIds: ["1.5"] } }));
+    expect(user.messages[0]).toMatchObject({ ct: "SUB_IMAGE", mc: [] });
+    rig.send([image("1.5"), image("1.6")]);
+    expect([...user.books.keys()]).toEqual(["1.5"]);
+    rig.hub.stop();
+  });
+
+  test("more markets than allowed are refused, and the old subscription goes on", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2")]);
+    const user = rig.join();
+    user.session = rig.hub.join(user, { ...VISITOR, marketsMax: 1 });
+    expect(user.session.subscribe(user.request(1, { filter: { marketIds: ["1.1"] } }))).toBeNull();
+    expect(user.session.subscribe(user.request(1))?.code).toBe("SUBSCRIPTION_LIMIT_EXCEEDED");
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 2 }] })]);
+    expect(user.messages.at(-1)?.mc?.[0]?.rc?.[0]?.ltp).toBe(2);
+    rig.hub.stop();
+  });
+
+  test("each view is encoded once, whatever the number of its users", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const users = Array.from({ length: 50 }, () => rig.join());
+    for (const user of users) user.session.subscribe(user.request(1));
+    const before = rig.hub.encodes;
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 2 }] })]);
+    expect(rig.hub.encodes - before).toBe(1);
+    for (const user of users) expect(user.session.outbox.writes).toBe(2);
+    rig.hub.stop();
+  });
+
+  test("a market that an upstream image leaves out is left out of an image to its users", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    rig.send([image("1.1")], { ct: "SUB_IMAGE" });
+    expect(user.messages.at(-1)?.ct).toBe("SUB_IMAGE");
+    expect([...user.books.keys()]).toEqual(["1.1"]);
+    rig.hub.stop();
+  });
+});

@@ -1,0 +1,598 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import type { FaultCode, Goodbye } from "../base/errors.ts";
+import { ChangeBatch } from "../market/batch.ts";
+import type { Book } from "../market/book.ts";
+import type { Cache } from "../market/cache.ts";
+import { changesSince, type Projection } from "../market/changes.ts";
+import type { MarketId, Sink, SourceState } from "../market/types.ts";
+import type { Visitor } from "../tenancy/tokens.ts";
+import { writeChanges } from "../wire/changes.ts";
+import type { SubscribeRequest } from "../wire/requests.ts";
+import { TextWriter } from "../wire/text.ts";
+import { Beat } from "./beat.ts";
+import { cadenceFor, SLOTS_MAX } from "./cadence.ts";
+import { CatchUpWriter } from "./catchup.ts";
+import { type Contract, clkOf, initialClkOf, sequenceOf } from "./contract.ts";
+import type { Outlet } from "./outlet.ts";
+import { Session } from "./session.ts";
+import { Subscription } from "./subscription.ts";
+import { View, Watchers } from "./view.ts";
+import { Wheel } from "./wheel.ts";
+
+export interface HubOptions {
+  readonly cache: Cache;
+  readonly clock: Clock;
+  /** The largest piece of a segmented image or catch-up. */
+  readonly segmentBytesMax?: number;
+  /** A user whose one flush is larger than this is not written it, but caught up in segments. */
+  readonly flushBytesMax?: number;
+  /** How long a user may be behind before it is closed as SLOW. */
+  readonly behindMsMax?: number;
+}
+
+/** All entries of one flush together; beyond it users are caught up one by one. */
+const SLAB_BYTES_MAX = 4 * 1024 * 1024;
+const SWEEP_MS = 1000;
+
+/** How a message goes on after its `{"op":"mcm","id":7`, the same for everybody in a flush. */
+interface Head {
+  readonly text: string;
+  /** What its clk says; null when it has none. */
+  readonly sequence: number | null;
+}
+
+/**
+ * The heart: touched markets become frames, once per market and view, and frames go to users, one write each.
+ *
+ * It takes batches as a Sink. A batch is applied; its markets touch their views; cadence 0 is flushed with the batch, other cadences at
+ * their beats; a market that stops goes to everybody at once, without a clk. A subscription that is not in step (new, resumed, or its socket was full) is
+ * brought in step by `CatchUpWriter`. The clk of a message says that everything up to it was sent, so it is written only where that is so.
+ */
+export class Hub implements Sink {
+  readonly cache: Cache;
+  readonly clock: Clock;
+  readonly flushBytesMax: number;
+  readonly #behindMsMax: number;
+  readonly sessions = new Set<Session>();
+  /** 503 while the source's word cannot be relied on. */
+  status: number | null = 503;
+
+  // counters, read by ops
+  encodes = 0;
+  messagesOut = 0;
+  images = 0;
+  resumes = 0;
+  catchUps = 0;
+  readonly closes = new Map<FaultCode, number>();
+
+  readonly #beats = new Map<number, Beat[]>();
+  readonly #roving = new Set<Subscription>();
+  /** Subscriptions that named a market which is not known (yet). */
+  readonly #waiting = new Map<MarketId, Set<Subscription>>();
+  readonly #behind = new Set<Session>();
+  readonly #wheel: Wheel<Subscription>;
+  readonly #catchUp: CatchUpWriter;
+  #sweep: Timer | null = null;
+  #nextSlot = 0;
+
+  // one flush's things, used again and again
+  readonly #batch = new ChangeBatch();
+  readonly #slab = new TextWriter();
+  readonly #scratch = new TextWriter();
+  readonly #heads: Head[] = [];
+  readonly #dirty: Session[] = [];
+  readonly #stopped: Book[] = [];
+  readonly #overdue: Beat[] = [];
+
+  constructor(options: HubOptions) {
+    this.cache = options.cache;
+    this.clock = options.clock;
+    this.flushBytesMax = options.flushBytesMax ?? 1024 * 1024;
+    this.#behindMsMax = options.behindMsMax ?? 30_000;
+    this.#wheel = new Wheel(this.clock, (subscription) => this.#heartbeat(subscription));
+    this.#catchUp = new CatchUpWriter(this, options.segmentBytesMax ?? 64 * 1024);
+  }
+
+  // ---- the source's side ----
+
+  batch(batch: ChangeBatch): void {
+    const touched = this.cache.apply(batch);
+    for (const book of this.cache.dropped) this.#lose(book);
+    const { sequence } = this.cache;
+    for (const book of touched) {
+      this.#enrol(book);
+      if (book.suspended === sequence) this.#stopped.push(book);
+      for (const view of Watchers.of(book).views) view.beat.touch(view);
+    }
+    if (!this.cache.midGroup && batch.kind !== "heartbeat") this.#groupDone();
+  }
+
+  settled(): void {
+    this.#writeDirty();
+  }
+
+  state(state: SourceState): void {
+    const status = state === "live" ? null : 503;
+    if (status === this.status) return;
+    this.status = status;
+    for (const session of this.sessions) {
+      for (const subscription of session.subscriptions.values()) this.#sayHeartbeat(subscription);
+    }
+  }
+
+  #groupDone(): void {
+    this.#stopAtOnce();
+    const now = this.#beats.get(0)?.[0];
+    if (now !== undefined && now.touched.length > 0) this.#flush(now.take(), true);
+    for (const beat of this.#overdue.splice(0)) this.#turn(beat);
+    if (this.#slab.length > SLAB_BYTES_MAX) this.#writeDirty();
+  }
+
+  /** Markets that stopped jump every queue: their complete delta goes out now, without a clk, as other markets may have changed before. */
+  #stopAtOnce(): void {
+    if (this.#stopped.length === 0) return;
+    const views: View[] = [];
+    for (const book of this.#stopped) {
+      for (const view of Watchers.of(book).views) if (view.beat.cadence > 0) views.push(view);
+    }
+    this.#stopped.length = 0;
+    if (views.length > 0) this.#flush(views, false);
+  }
+
+  #turn(beat: Beat): void {
+    if (this.cache.midGroup) {
+      this.#overdue.push(beat);
+      return;
+    }
+    this.#flush(beat.take(), true);
+    this.#writeDirty();
+  }
+
+  /** Encodes each view once and puts its bytes up for all its subscriptions in step. */
+  #flush(views: readonly View[], withClk: boolean): void {
+    const { sequence } = this.cache;
+    const head = this.#heads.length;
+    this.#heads.push({
+      text: this.headText(withClk ? sequence : null, this.cache.pt),
+      sequence: withClk ? sequence : null,
+    });
+    for (const view of views) {
+      const con = view.touches > 1 || view.book.conflated > view.sent;
+      if (withClk) view.touches = 0;
+      if (!view.hasListeners) {
+        view.sent = sequence;
+        continue;
+      }
+      const offset = this.#slab.length;
+      const full = offset > SLAB_BYTES_MAX;
+      if (!full) this.encode(view.book, view.sent, view.projection, this.#slab, con);
+      view.sent = sequence;
+      const length = this.#slab.length - offset;
+      if (length === 0 && !full) continue;
+      for (const subscription of view.subscriptions) {
+        if (!subscription.isInStep) continue;
+        if (full) this.#fallBehind(subscription);
+        else this.#put(subscription, head, offset, length);
+      }
+    }
+  }
+
+  #put(subscription: Subscription, head: number, offset: number, length: number): void {
+    const { pending, session } = subscription;
+    if (pending.length === 0) {
+      if (session.dirty.length === 0) this.#dirty.push(session);
+      session.dirty.push(subscription);
+    }
+    if (subscription.pendingHead !== head) {
+      subscription.pendingHead = head;
+      pending.push(-head - 1);
+    }
+    pending.push(offset, length);
+  }
+
+  /** One write for each user that has something pending. */
+  #writeDirty(): void {
+    for (const session of this.#dirty) {
+      if (!session.gone) this.#write(session);
+      session.dirty.length = 0;
+    }
+    this.#dirty.length = 0;
+    this.#slab.clear();
+    this.#heads.length = 0;
+    for (const session of this.#behind) if (session.outbox.isClear) this.#pump(session);
+  }
+
+  #write(session: Session): void {
+    const out = this.#scratch;
+    out.clear();
+    const now = this.clock.monotonic();
+    for (const subscription of session.dirty) {
+      const before = out.length;
+      if (subscription.ended || subscription.pending.length === 0) continue;
+      const told = this.#assemble(subscription, out);
+      subscription.pending.length = 0;
+      subscription.pendingHead = -1;
+      if (out.length - before > this.flushBytesMax) {
+        out.length = before;
+        this.#fallBehind(subscription);
+        continue;
+      }
+      subscription.told = told;
+      subscription.sentAt = now;
+    }
+    if (out.length > 0) this.send(session, out);
+  }
+
+  /** Puts a subscription's pending messages together; returns up to which sequence it is told then. */
+  #assemble(subscription: Subscription, out: TextWriter): number {
+    const { pending } = subscription;
+    let { told } = subscription;
+    for (let i = 0; i < pending.length; ) {
+      const head = this.#heads[-(pending[i] as number) - 1] as Head;
+      let end = i + 1;
+      let length = 0;
+      while (end < pending.length && (pending[end] as number) >= 0) {
+        length += (pending[end + 1] as number) + 1;
+        end += 2;
+      }
+      this.#frame(subscription, head.text, pending, i + 1, end, length - 1, out);
+      if (head.sequence !== null) told = head.sequence;
+      i = end;
+    }
+    return told;
+  }
+
+  #frame(
+    subscription: Subscription,
+    head: string,
+    pending: number[],
+    from: number,
+    end: number,
+    length: number,
+    out: TextWriter,
+  ): void {
+    this.messagesOut++;
+    const total = subscription.prefix.length + head.length + MC.length + length + 2;
+    this.#open(subscription.session, total, out);
+    out.ascii(subscription.prefix);
+    out.ascii(head);
+    out.ascii(MC);
+    for (let i = from; i < end; i += 2) {
+      if (i > from) out.byte(44);
+      const offset = pending[i] as number;
+      out.copy(this.#slab.bytes, offset, offset + (pending[i + 1] as number));
+    }
+    out.ascii("]}");
+    this.#close(subscription.session, out);
+  }
+
+  // ---- the users' side ----
+
+  join(outlet: Outlet, visitor: Visitor): Session {
+    const session = new Session(this, outlet, visitor, this.#nextSlot++ % SLOTS_MAX);
+    this.sessions.add(session);
+    this.#sweep ??= this.clock.after(SWEEP_MS, () => this.#sweepNow());
+    return session;
+  }
+
+  leave(session: Session): void {
+    if (session.gone) return;
+    session.gone = true;
+    for (const subscription of [...session.subscriptions.values()]) this.end(subscription);
+    this.sessions.delete(session);
+    this.#behind.delete(session);
+  }
+
+  /** Lets go of a user and says why. */
+  close(session: Session, goodbye: Goodbye): void {
+    if (session.gone) return;
+    this.closes.set(goodbye.code, (this.closes.get(goodbye.code) ?? 0) + 1);
+    this.leave(session);
+    session.outlet.close(goodbye);
+  }
+
+  closeAll(goodbye: Goodbye): void {
+    for (const session of [...this.sessions]) this.close(session, goodbye);
+  }
+
+  stop(): void {
+    this.#sweep?.cancel();
+    this.#wheel.stop();
+    for (const beats of this.#beats.values()) for (const beat of beats) beat?.stop();
+  }
+
+  say(session: Session, message: string): void {
+    if (session.gone) return;
+    const out = this.#scratch;
+    out.clear();
+    this.message(session, message, out);
+    if (!session.outbox.sendControl(out.bytes.subarray(0, out.length))) this.close(session, TOO_SLOW);
+    else if (!session.outbox.isClear) this.#allBehind(session);
+  }
+
+  subscribe(session: Session, request: SubscribeRequest): Goodbye | null {
+    const { filter, fields, ladderLevels } = request;
+    const { visitor, outlet, subscriptions } = session;
+    const contract: Contract = { tenant: visitor.tenant, entitlements: 0, policy: 0, filter, fields, ladderLevels };
+    const initialClk = initialClkOf(this.cache.epoch, contract);
+    const beat = this.#beat(cadenceFor(request.conflateMs), session.slot);
+    const subscription = new Subscription(session, request, contract, initialClk, beat);
+    const books = this.#matching(subscription);
+    if (books.length > visitor.marketsMax) {
+      return {
+        code: "SUBSCRIPTION_LIMIT_EXCEEDED",
+        message: `trying to subscribe to ${books.length} markets, the limit is ${visitor.marketsMax}`,
+      };
+    }
+    const replaced = outlet.extensions ? subscriptions.get(request.id) : subscriptions.values().next().value;
+    if (replaced === undefined && subscriptions.size >= visitor.subscriptionsMax) {
+      return {
+        code: "SUBSCRIPTION_LIMIT_EXCEEDED",
+        message: `${subscriptions.size} subscriptions are open, the limit is ${visitor.subscriptionsMax}`,
+      };
+    }
+    if (replaced !== undefined) this.end(replaced);
+    subscriptions.set(request.id, subscription);
+    this.#enter(subscription, books);
+    const resumed = this.#resumable(subscription);
+    subscription.begin(resumed === null ? "image" : "resume", resumed ?? 0, this.cache.sequence);
+    if (resumed === null) this.images++;
+    else this.resumes++;
+    this.#wheel.add(subscription, request.heartbeatMs);
+    this.#markBehind(session);
+    if (session.outbox.isClear) this.#pump(session);
+    return null;
+  }
+
+  end(subscription: Subscription): void {
+    subscription.ended = true;
+    subscription.pending.length = 0;
+    this.#roving.delete(subscription);
+    for (const id of subscription.request.filter.marketIds ?? []) this.#stopWaiting(id, subscription);
+    while (subscription.views.length > 0) this.#remove(subscription, subscription.views.length - 1);
+    const { session } = subscription;
+    if (session.subscriptions.get(subscription.id) === subscription) session.subscriptions.delete(subscription.id);
+  }
+
+  drained(session: Session): void {
+    if (session.gone || !session.outbox.drained()) return;
+    this.#pump(session);
+  }
+
+  // ---- membership ----
+
+  /** The markets there are for a subscription. */
+  #matching(subscription: Subscription): Book[] {
+    const { marketIds } = subscription.request.filter;
+    const found: Book[] = [];
+    if (marketIds !== undefined && marketIds.length > 0) {
+      for (const id of new Set(marketIds)) {
+        const book = this.cache.get(id);
+        if (book !== undefined && subscription.matches(book)) found.push(book);
+      }
+      return found;
+    }
+    for (const book of this.cache.books()) if (subscription.matches(book)) found.push(book);
+    return found;
+  }
+
+  #enter(subscription: Subscription, books: readonly Book[]): void {
+    for (const book of books) this.#add(subscription, book, this.cache.sequence);
+    if (subscription.roving) this.#roving.add(subscription);
+    else {
+      for (const id of subscription.request.filter.marketIds ?? [])
+        if (this.cache.get(id) === undefined) this.#wait(id, subscription);
+    }
+  }
+
+  #wait(id: MarketId, subscription: Subscription): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) this.#waiting.set(id, new Set([subscription]));
+    else waiting.add(subscription);
+  }
+
+  #stopWaiting(id: MarketId, subscription: Subscription): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting?.delete(subscription) && waiting.size === 0) this.#waiting.delete(id);
+  }
+
+  #add(subscription: Subscription, book: Book, sent: number): void {
+    const { contract, beat, catchUp } = subscription;
+    Watchers.of(book).view(book, contract, contract.policy, beat, sent).add(subscription);
+    if (catchUp !== null) catchUp.disturbed = true;
+  }
+
+  #remove(subscription: Subscription, index: number): void {
+    const view = View.remove(subscription, index);
+    if (subscription.catchUp !== null) subscription.catchUp.disturbed = true;
+    if (view.subscriptions.length === 0) Watchers.of(view.book).drop(view);
+  }
+
+  /** Lets a market in where it is waited for, or where it has just come to match; and out where it has ceased to. */
+  #enrol(book: Book): void {
+    const isNew = Watchers.ifAny(book) === null;
+    if (isNew) {
+      const waiting = this.#waiting.get(book.id);
+      this.#waiting.delete(book.id);
+      for (const subscription of waiting ?? []) this.#add(subscription, book, 0);
+    }
+    if (!isNew && book.filterChanged !== this.cache.sequence) return;
+    const had = new Set(isNew ? [] : Watchers.of(book).views.flatMap((view) => view.subscriptions));
+    for (const subscription of this.#roving) {
+      const matches = subscription.matches(book);
+      if (matches && !had.has(subscription)) this.#letIn(subscription, book, isNew);
+      else if (!matches && had.has(subscription)) this.#letOut(subscription, book);
+    }
+  }
+
+  #letIn(subscription: Subscription, book: Book, isNew: boolean): void {
+    this.#add(subscription, book, isNew ? 0 : this.cache.sequence);
+    if (!isNew && subscription.isInStep) this.#fallBehind(subscription);
+  }
+
+  /** The protocol has no word for a market that leaves: only a new image leaves it out. */
+  #letOut(subscription: Subscription, book: Book): void {
+    this.#remove(
+      subscription,
+      subscription.views.findIndex((view) => view.book === book),
+    );
+    this.#startAnew(subscription);
+  }
+
+  /** The source's image came without this market. */
+  #lose(book: Book): void {
+    for (const subscription of this.#detach(book)) this.#startAnew(subscription);
+  }
+
+  #detach(book: Book): Subscription[] {
+    const watchers = Watchers.ifAny(book);
+    const gone = watchers?.views.flatMap((view) => view.subscriptions) ?? [];
+    for (const subscription of gone) {
+      this.#remove(
+        subscription,
+        subscription.views.findIndex((view) => view.book === book),
+      );
+      if (!subscription.roving) this.#wait(book.id, subscription);
+    }
+    return gone;
+  }
+
+  // ---- being behind, and coming back in step ----
+
+  /** The sequence from which to resume, null when only an image will do. */
+  #resumable(subscription: Subscription): number | null {
+    const { initialClk, clk } = subscription.request;
+    if (initialClk === null || clk === null || initialClk !== subscription.initialClk) return null;
+    const since = sequenceOf(clk);
+    if (since === null || since > this.cache.sequence || since < this.cache.reach) return null;
+    return subscription.roving && this.#leftSince(subscription, since) ? null : since;
+  }
+
+  /** Whether a market may have been in the filter at `since` and is no longer. */
+  #leftSince(subscription: Subscription, since: number): boolean {
+    for (const book of this.cache.books()) {
+      if (book.filterChanged > since && book.born <= since && !subscription.matches(book)) return true;
+    }
+    return false;
+  }
+
+  #startAnew(subscription: Subscription): void {
+    this.images++;
+    subscription.begin("image", 0, this.cache.sequence);
+    this.#markBehind(subscription.session);
+  }
+
+  #fallBehind(subscription: Subscription): void {
+    if (subscription.catchUp !== null) return;
+    this.catchUps++;
+    subscription.begin("behind", subscription.told, this.cache.sequence);
+    this.#markBehind(subscription.session);
+  }
+
+  /** The socket is full: nothing more is written but what each subscription missed, once there is room. */
+  #allBehind(session: Session): void {
+    for (const subscription of session.subscriptions.values()) this.#fallBehind(subscription);
+    this.#markBehind(session);
+  }
+
+  #markBehind(session: Session): void {
+    if (this.#behind.has(session)) return;
+    session.behindSince = this.clock.monotonic();
+    this.#behind.add(session);
+  }
+
+  /** Brings a session's subscriptions in step, as far as its socket takes it. Not within a group: a clk could not be given. */
+  #pump(session: Session): void {
+    for (const subscription of session.subscriptions.values()) {
+      while (subscription.catchUp !== null) if (!this.#catchUp.step(subscription)) return;
+    }
+    session.behindSince = null;
+    this.#behind.delete(session);
+  }
+
+  #sweepNow(): void {
+    this.#sweep = this.sessions.size > 0 ? this.clock.after(SWEEP_MS, () => this.#sweepNow()) : null;
+    const limit = this.clock.monotonic() - this.#behindMsMax;
+    for (const session of [...this.#behind]) {
+      if (session.behindSince !== null && session.behindSince < limit) this.close(session, TOO_SLOW);
+      else if (session.outbox.isClear) this.#pump(session);
+    }
+    for (const book of this.cache.forget()) this.#detach(book);
+  }
+
+  // ---- heartbeats ----
+
+  /** The wheel asks: returns when to ask again. */
+  #heartbeat(subscription: Subscription): number | null {
+    if (subscription.ended) return null;
+    const { heartbeatMs } = subscription.request;
+    const rest = heartbeatMs - (this.clock.monotonic() - subscription.sentAt);
+    if (rest > 100) return rest;
+    this.#sayHeartbeat(subscription);
+    return heartbeatMs;
+  }
+
+  #sayHeartbeat(subscription: Subscription): void {
+    const { session } = subscription;
+    if (!subscription.isInStep || !session.outbox.isClear || subscription.pending.length > 0) return;
+    if (subscription.beat.touched.length === 0 && !this.cache.midGroup) subscription.told = this.cache.sequence;
+    const out = this.#scratch;
+    out.clear();
+    const head = this.headText(subscription.told, Math.floor(this.clock.wall()));
+    this.message(session, `${subscription.prefix}${head},"ct":"HEARTBEAT"}`, out);
+    subscription.sentAt = this.clock.monotonic();
+    this.messagesOut++;
+    this.send(session, out);
+  }
+
+  // ---- bytes ----
+
+  /** What follows a message's prefix: clk, publish time, status. */
+  headText(sequence: number | null, pt: number): string {
+    const clk = sequence === null ? "" : `,"clk":"${clkOf(sequence)}"`;
+    const status = this.status === null ? "" : `,"status":${this.status}`;
+    return `${clk},"pt":${pt}${status}`;
+  }
+
+  /** Appends the `mc` entry of what changed in a book; nothing when nothing did. */
+  encode(book: Book, since: number, projection: Projection, out: TextWriter, con: boolean): void {
+    this.#batch.clear();
+    this.encodes++;
+    if (changesSince(book, since, projection, this.#batch, con)) writeChanges(this.#batch, out);
+  }
+
+  /** Appends one framed message. */
+  message(session: Session, text: string, out: TextWriter): void {
+    this.#open(session, text.length, out);
+    out.ascii(text);
+    this.#close(session, out);
+  }
+
+  /** Writes to a user whose outbox is clear; one whose socket is full then falls behind. True: all was taken. */
+  send(session: Session, out: TextWriter): boolean {
+    if (session.outbox.send(out.bytes.subarray(0, out.length))) return true;
+    this.#allBehind(session);
+    return false;
+  }
+
+  #open(session: Session, length: number, out: TextWriter): void {
+    const { framing } = session.outlet;
+    out.reserve(length + framing.overheadMax);
+    out.length += framing.before(out.bytes, out.length, length);
+  }
+
+  #close(session: Session, out: TextWriter): void {
+    out.reserve(session.outlet.framing.overheadMax);
+    out.length += session.outlet.framing.after(out.bytes, out.length);
+  }
+
+  #beat(cadence: number, slot: number): Beat {
+    let beats = this.#beats.get(cadence);
+    if (beats === undefined) this.#beats.set(cadence, (beats = []));
+    const index = cadence === 0 ? 0 : slot;
+    return (beats[index] ??= new Beat(cadence, index, this.clock, (beat) => this.#turn(beat)));
+  }
+}
+
+const MC = ',"mc":[';
+const TOO_SLOW: Goodbye = { code: "SLOW", message: "you were behind for too long; come back with your last clk" };

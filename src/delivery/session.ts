@@ -1,0 +1,60 @@
+import type { Goodbye } from "../base/errors.ts";
+import type { Visitor } from "../tenancy/tokens.ts";
+import type { SubscribeRequest } from "../wire/requests.ts";
+import type { Hub } from "./hub.ts";
+import { Outbox } from "./outbox.ts";
+import type { Outlet } from "./outlet.ts";
+import type { Subscription } from "./subscription.ts";
+
+/** One user's connection, as the hub sees it; what its door calls. */
+export class Session {
+  readonly outlet: Outlet;
+  readonly visitor: Visitor;
+  readonly outbox: Outbox;
+  /** The one slot of all its cadences. */
+  readonly slot: number;
+  readonly subscriptions = new Map<number, Subscription>();
+  /** Subscriptions with something pending for the next write. */
+  readonly dirty: Subscription[] = [];
+  /** Since when it has been behind, monotonic milliseconds; null in step. */
+  behindSince: number | null = null;
+  gone = false;
+
+  readonly #hub: Hub;
+
+  constructor(hub: Hub, outlet: Outlet, visitor: Visitor, slot: number) {
+    this.#hub = hub;
+    this.outlet = outlet;
+    this.visitor = visitor;
+    this.slot = slot;
+    this.outbox = new Outbox(outlet);
+  }
+
+  /** One control message (JSON text, ASCII), in order with everything else. */
+  say(message: string): void {
+    this.#hub.say(this, message);
+  }
+
+  /** Null: done, the image or what changed will follow by itself. Otherwise why not; nothing has changed then. */
+  subscribe(request: SubscribeRequest): Goodbye | null {
+    return this.#hub.subscribe(this, request);
+  }
+
+  /** False: there is no such subscription. */
+  unsubscribe(id: number): boolean {
+    const subscription = this.subscriptions.get(id);
+    if (subscription === undefined) return false;
+    this.#hub.end(subscription);
+    return true;
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    this.#hub.drained(this);
+  }
+
+  /** The user is gone; the outlet is not called any more. */
+  leave(): void {
+    this.#hub.leave(this);
+  }
+}
