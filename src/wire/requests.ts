@@ -1,6 +1,6 @@
 import type { FaultCode } from "../base/errors.ts";
 import type { MarketFilter } from "../market/filter.ts";
-import type { FieldSet } from "../market/types.ts";
+import { ALL_FIELDS, FIELD, type FieldName, type FieldSet, LADDER_LEVELS_MAX } from "../market/types.ts";
 
 /** A marketSubscription, checked and with the exchange's defaults and clamps filled in. */
 export interface SubscribeRequest {
@@ -31,3 +31,170 @@ export type ClientRequest =
   /** Extension (WebSocket, SSE): ends the subscription of that id. */
   | { readonly kind: "unsubscribe"; readonly id: number | null; readonly subscription: number }
   | { readonly kind: "invalid"; readonly id: number | null; readonly code: FaultCode; readonly message: string };
+
+/** The exchange's bounds and defaults; what lies outside is moved to the bound, as the exchange does. */
+export const CONFLATE_MS_MAX = 120_000;
+export const HEARTBEAT_MS_MIN = 500;
+export const HEARTBEAT_MS_MAX = 5_000;
+/** The longest list in a filter: as many markets as one gateway is built for. */
+export const FILTER_VALUES_MAX = 20_000;
+
+/**
+ * Reads one message of a client. JSON `null` means absent (betfairlightweight sends every optional field), unknown keys are passed over;
+ * everything else must be of its type. `extensions` lets in what the exchange's own protocol does not have.
+ */
+export function parseRequest(text: string, extensions: boolean): ClientRequest {
+  const object = parseObject(text);
+  if (typeof object === "string") return { kind: "invalid", id: null, code: "INVALID_INPUT", message: object };
+  const message = new Fields(object, "");
+  let id: number | null = null;
+  try {
+    id = message.int32("id");
+    return requestOf(message, id, extensions);
+  } catch (error) {
+    if (!(error instanceof Wrong)) throw error;
+    return { kind: "invalid", id, code: "INVALID_REQUEST", message: error.message };
+  }
+}
+
+function requestOf(message: Fields, id: number | null, extensions: boolean): ClientRequest {
+  const op = message.string("op");
+  switch (op) {
+    case "authentication":
+      return { kind: op, id, appKey: message.string("appKey"), session: message.string("session") };
+    case "marketSubscription":
+      return { kind: op, id, request: subscribeRequest(message, id) };
+    case "orderSubscription":
+    case "heartbeat":
+      return { kind: op, id };
+    case "unsubscribe":
+      if (extensions) return { kind: op, id, subscription: required(message.int32("subscription"), "subscription") };
+  }
+  if (op === null) throw new Wrong("op is missing");
+  throw new Wrong(`unknown op ${quoted(op)}`);
+}
+
+function subscribeRequest(message: Fields, id: number | null): SubscribeRequest {
+  const data = message.object("marketDataFilter");
+  return {
+    id: required(id, "id"),
+    filter: marketFilter(message.object("marketFilter")),
+    fields: fieldSet(data.strings("fields")),
+    ladderLevels: clamp(data.integer("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
+    conflateMs: clamp(message.integer("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
+    heartbeatMs: clamp(message.integer("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
+    segmentationEnabled: message.boolean("segmentationEnabled") ?? false,
+    initialClk: message.string("initialClk"),
+    clk: message.string("clk"),
+  };
+}
+
+/** An empty list restricts nothing, just as an absent one. */
+function marketFilter(filter: Fields): MarketFilter {
+  const wanted: Record<string, readonly string[] | boolean> = {};
+  for (const key of LIST_FILTERS) {
+    const values = filter.strings(key);
+    if (values.length > 0) wanted[key] = values;
+  }
+  for (const key of FLAG_FILTERS) {
+    const value = filter.boolean(key);
+    if (value !== null) wanted[key] = value;
+  }
+  return wanted;
+}
+
+const LIST_FILTERS = [
+  "marketIds",
+  "bettingTypes",
+  "eventTypeIds",
+  "eventIds",
+  "marketTypes",
+  "venues",
+  "countryCodes",
+  "raceTypes",
+] as const satisfies readonly (keyof MarketFilter)[];
+const FLAG_FILTERS = ["bspMarket", "turnInPlayEnabled"] as const satisfies readonly (keyof MarketFilter)[];
+
+function fieldSet(names: readonly string[]): FieldSet {
+  if (names.length === 0) return ALL_FIELDS;
+  let fields = 0;
+  for (const name of names) {
+    if (!Object.hasOwn(FIELD, name)) throw new Wrong(`unknown field ${quoted(name)} in marketDataFilter.fields`);
+    fields |= FIELD[name as FieldName];
+  }
+  return fields;
+}
+
+/** What is wrong, in the protocol's words; never leaves this file. */
+class Wrong extends Error {}
+
+/** Reads an object's own fields by name and type. `at` is how its keys are called in messages: "" or "marketFilter.". */
+class Fields {
+  readonly #object: object;
+  readonly #at: string;
+
+  constructor(object: object, at: string) {
+    this.#object = object;
+    this.#at = at;
+  }
+
+  string(key: string): string | null {
+    return this.#read(key, "a string", (value) => typeof value === "string");
+  }
+
+  boolean(key: string): boolean | null {
+    return this.#read(key, "true or false", (value) => typeof value === "boolean");
+  }
+
+  integer(key: string): number | null {
+    return this.#read(key, "an integer", Number.isInteger);
+  }
+
+  int32(key: string): number | null {
+    return this.#read(key, "an integer of 32 bits", (value) => typeof value === "number" && value === (value | 0));
+  }
+
+  strings(key: string): readonly string[] {
+    const isStrings = (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === "string");
+    const values = this.#read<readonly string[]>(key, "a list of strings", isStrings) ?? [];
+    if (values.length > FILTER_VALUES_MAX) throw new Wrong(`${this.#at}${key} is longer than ${FILTER_VALUES_MAX}`);
+    return values;
+  }
+
+  object(key: string): Fields {
+    const value = this.#read<object>(key, "an object", (value) => typeof value === "object" && !Array.isArray(value));
+    return new Fields(value ?? {}, `${this.#at}${key}.`);
+  }
+
+  #read<T>(key: string, type: string, isRight: (value: unknown) => boolean): T | null {
+    const value = Object.hasOwn(this.#object, key) ? (this.#object as Record<string, unknown>)[key] : null;
+    if (value === null) return null;
+    if (!isRight(value)) throw new Wrong(`${this.#at}${key} must be ${type}`);
+    return value as T;
+  }
+}
+
+/** The object, or what is wrong with the text. */
+function parseObject(text: string): object | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text); // nested too deep, it throws too
+  } catch {
+    return "the message is not JSON";
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  return "the message is not a JSON object";
+}
+
+function required(value: number | null, key: string): number {
+  if (value === null) throw new Wrong(`${key} is missing`);
+  return value;
+}
+
+function clamp(value: number, min: number, max: number): number {
+  return Math.min(max, Math.max(min, value));
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}...` : text);
+}
