@@ -239,7 +239,7 @@ describe("a message that is none", () => {
       fc.property(value, fc.boolean(), (message, extensions) => {
         expect(typeof parse(message, extensions).kind).toBe("string");
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     );
   });
 });

@@ -1,0 +1,74 @@
+import { createHash } from "node:crypto";
+import { type Goodbye, OddswireError } from "../base/errors.ts";
+
+/** Somebody who was let in, as the rooms downstairs know them. */
+export interface Visitor {
+  /** For logs and the console; not a secret. */
+  readonly name: string;
+  readonly tenant: string;
+  /** How many subscriptions one connection may hold (the ESA door: one of each kind at most). */
+  readonly subscriptionsMax: number;
+  /** How many markets one subscription may match. */
+  readonly marketsMax: number;
+}
+
+/** What a token stands for: a visitor, and how many connections it may have open at once. */
+export interface Account extends Visitor {
+  readonly connectionsMax: number;
+}
+
+export interface TokenEntry extends Partial<Omit<Account, "name">> {
+  readonly token: string;
+  readonly name: string;
+}
+
+/** What an entry gets that does not say: the exchange's own limits for connections, ours for the rest. */
+export const ACCOUNT_DEFAULTS = {
+  tenant: "default",
+  connectionsMax: 10,
+  subscriptionsMax: 10,
+  marketsMax: 200,
+} as const;
+
+/**
+ * The static list of session tokens from the configuration. It holds their hashes only, and looks a token up by its hash, so how long an
+ * answer takes says nothing about how nearly right a guess was.
+ */
+export class TokenList {
+  readonly #accounts = new Map<string, Account>();
+  readonly #appKeys: ReadonlySet<string> | null;
+
+  /** With `appKeys`, an authentication must carry one of them; without, any will do, or none. Throws `INVALID_CONFIG`. */
+  constructor(entries: readonly TokenEntry[], appKeys?: readonly string[]) {
+    for (const entry of entries) this.#add(entry);
+    this.#appKeys = appKeys ? new Set(appKeys.map(hash)) : null;
+  }
+
+  /** As the exchange checks an `authentication`: first the appKey, then the session token. */
+  authenticate(appKey: string | null, session: string | null): Account | Goodbye {
+    if (this.#appKeys !== null) {
+      if (!appKey) return { code: "NO_APP_KEY", message: "an appKey is needed" };
+      if (!this.#appKeys.has(hash(appKey))) return { code: "INVALID_APP_KEY", message: "the appKey is not known" };
+    }
+    return this.bySession(session);
+  }
+
+  /** For requests that carry a token and no appKey. */
+  bySession(session: string | null): Account | Goodbye {
+    if (!session) return { code: "NO_SESSION", message: "a session token is needed" };
+    const account = this.#accounts.get(hash(session));
+    return account ?? { code: "INVALID_SESSION_INFORMATION", message: "the session token is not valid" };
+  }
+
+  #add({ token, ...said }: TokenEntry): void {
+    const key = hash(token);
+    if (token === "") throw new OddswireError("INVALID_CONFIG", `the token of "${said.name}" is empty`);
+    const other = this.#accounts.get(key);
+    if (other) throw new OddswireError("INVALID_CONFIG", `"${said.name}" and "${other.name}" have the same token`);
+    this.#accounts.set(key, { ...ACCOUNT_DEFAULTS, ...said });
+  }
+}
+
+function hash(secret: string): string {
+  return createHash("sha256").update(secret).digest("base64");
+}
