@@ -1,0 +1,72 @@
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { options, parseConfig, readConfig } from "./config.ts";
+
+const LEAST = { exchange: { host: "example.com", appKey: "k", session: "s" } };
+
+function complaint(input: unknown, env = {}): string {
+  try {
+    parseConfig(input, env);
+  } catch (error) {
+    expect((error as { code: string }).code).toBe("INVALID_CONFIG");
+    return (error as Error).message;
+  }
+  return "";
+}
+
+describe("configuration", () => {
+  test("the least there is stands, with defaults for the rest", () => {
+    const config = parseConfig(LEAST);
+    expect(config.exchange.port).toBe(443);
+    expect(config.exchange.tls).toBe(true);
+    expect(config.doors.http).toEqual({ host: "127.0.0.1", port: 8080 });
+    expect(config.cache.forgetMs).toBeGreaterThanOrEqual(config.cache.retentionMs);
+  });
+
+  test("a typo is named, with what was meant", () => {
+    expect(complaint({ ...LEAST, cache: { retentonMs: 5 } })).toBe(
+      "cache.retentonMs: there is no such option; did you mean cache.retentionMs?",
+    );
+    expect(complaint({ ...LEAST, dors: {} })).toContain("did you mean doors?");
+    expect(complaint({ ...LEAST, zzzzzzzzzzzz: 1 })).toBe("zzzzzzzzzzzz: there is no such option");
+  });
+
+  test("every mistake is named, where it is", () => {
+    const said = complaint({
+      exchange: { host: 5, appKey: "k", session: "s", port: 70_000 },
+      visitors: [{ token: "short", name: "a" }],
+    });
+    expect(said).toContain("exchange.host:");
+    expect(said).toContain("exchange.port:");
+    expect(said).toContain("visitors.0.token:");
+  });
+
+  test("contradictions are found", () => {
+    expect(complaint({ ...LEAST, cache: { forgetMs: 1, retentionMs: 2 } })).toContain("cache.forgetMs");
+    expect(complaint({ exchange: { host: "h", appKey: "k" } })).toContain("username and password");
+    expect(complaint({ exchange: { host: "h", appKey: "k", session: "s", certFile: "c" } })).toContain(
+      "belong together",
+    );
+  });
+
+  test("the environment wins, with the right types", () => {
+    const env = { ODDSWIRE_EXCHANGE_PORT: "8443", ODDSWIRE_EXCHANGE_TLS: "false", ODDSWIRE_EXCHANGE_PASSWORD: "0123" };
+    const config = parseConfig(LEAST, env);
+    expect(config.exchange).toMatchObject({ port: 8443, tls: false, password: "0123" });
+    expect(complaint(LEAST, { ODDSWIRE_EXCHANGE_PORT: "many" })).toContain("exchange.port:");
+  });
+
+  test("each option says what it is for", () => {
+    for (const option of options()) expect([option.path, option.help.length > 5]).toEqual([option.path, true]);
+    expect(new Set(options().map((option) => option.env)).size).toBeGreaterThan(20);
+  });
+
+  test("a missing file and one that is not JSON each say so", () => {
+    const path = join(mkdtempSync(join(tmpdir(), "oddswire-")), "config.json");
+    expect(() => readConfig(path, {})).toThrow("there is no such file");
+    writeFileSync(path, "{ exchange: ");
+    expect(() => readConfig(path, {})).toThrow("is not JSON");
+  });
+});

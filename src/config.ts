@@ -1,0 +1,338 @@
+import { readFileSync } from "node:fs";
+import * as z from "zod";
+import { OddswireError } from "./base/errors.ts";
+import { FIELD, type FieldName } from "./market/types.ts";
+
+const port = (help: string) => z.int().min(0).max(65_535).describe(help);
+const LISTEN_PORT = "Port to listen on; 0: any free one.";
+const ms = () =>
+  z
+    .int()
+    .min(0)
+    .max(86_400_000 * 7);
+const bytes = () =>
+  z
+    .int()
+    .min(1024)
+    .max(2 ** 32);
+const LISTEN_HOST = "Address to listen on; 0.0.0.0 for all.";
+const host = (help: string) => z.string().min(1).describe(help);
+
+const FIELD_NAMES = Object.keys(FIELD) as [FieldName, ...FieldName[]];
+
+const Filter = z.strictObject({
+  marketIds: z.array(z.string()).optional().describe("Market ids, such as 1.241629436."),
+  eventTypeIds: z.array(z.string()).optional().describe("Sports: 1 football, 2 tennis, 4 cricket, 7 horse racing."),
+  eventIds: z.array(z.string()).optional().describe("Events."),
+  marketTypes: z.array(z.string()).optional().describe("Market types, such as MATCH_ODDS."),
+  countryCodes: z.array(z.string()).optional().describe("ISO country codes."),
+  bettingTypes: z
+    .array(z.string())
+    .optional()
+    .describe("ODDS, LINE, RANGE, ASIAN_HANDICAP_DOUBLE_LINE, ASIAN_HANDICAP_SINGLE_LINE."),
+  venues: z.array(z.string()).optional().describe("Venues of races."),
+  raceTypes: z.array(z.string()).optional().describe("Race types, such as Flat."),
+  bspMarket: z.boolean().optional().describe("Only markets with (true) or without (false) a starting price."),
+  turnInPlayEnabled: z.boolean().optional().describe("Only markets that will (true) or will not (false) turn in play."),
+});
+
+const Exchange = z.strictObject({
+  host: host("The exchange's stream host, such as stream-api.betfair.com."),
+  port: port("Its port.").default(443),
+  tls: z.boolean().default(true).describe("TLS with certificate verification. Plain TCP only where this says false."),
+  caFile: z.string().optional().describe("PEM file of certificates to trust instead of the system's."),
+  appKey: z.string().min(1).describe("Your application key at the exchange."),
+  session: z
+    .string()
+    .optional()
+    .describe("A session token, where something else logs in. Otherwise give username and password."),
+  username: z.string().optional().describe("Your account's name, to log in with."),
+  password: z.string().optional().describe("Your account's password. Better from the environment than from a file."),
+  certFile: z
+    .string()
+    .optional()
+    .describe("PEM client certificate: logs in at the certificate endpoint, as unattended programs should."),
+  keyFile: z.string().optional().describe("PEM key of the client certificate."),
+  loginHost: z
+    .string()
+    .default("https://identitysso.betfair.com")
+    .describe("Identity service for login and keepAlive; national exchanges have their own."),
+  certLoginHost: z
+    .string()
+    .default("https://identitysso-cert.betfair.com")
+    .describe("Identity service for login by certificate."),
+  tokenLifetimeMs: ms()
+    .min(1000)
+    .default(12 * 3_600_000)
+    .describe("How long a token lives without keepAlive: 12 h, in Italy 20 min. Renewed at half of it."),
+  filter: Filter.default({}).describe("The markets to carry; empty means all that the account may see."),
+  fields: z.array(z.enum(FIELD_NAMES)).default(FIELD_NAMES).describe("The fields to carry."),
+  ladderLevels: z.int().min(1).max(10).default(10).describe("Depth of level ladders."),
+  conflateMs: ms().max(120_000).default(0).describe("How long the exchange may hold changes back to merge them."),
+  heartbeatMs: ms()
+    .min(500)
+    .max(5000)
+    .default(5000)
+    .describe("Heartbeat interval asked for; twice this of silence counts as dead."),
+});
+
+const Doors = z.strictObject({
+  http: z
+    .strictObject({ host: host(LISTEN_HOST).default("127.0.0.1"), port: port(LISTEN_PORT).default(8080) })
+    .prefault({})
+    .describe("Page, REST and health."),
+  websocket: z
+    .strictObject({ host: host(LISTEN_HOST).default("127.0.0.1"), port: port(LISTEN_PORT).default(8081) })
+    .prefault({})
+    .describe("WebSocket, on a port of its own."),
+  esa: z
+    .strictObject({ host: host(LISTEN_HOST).default("127.0.0.1"), port: port(LISTEN_PORT) })
+    .optional()
+    .describe("The exchange's own protocol on plain TCP."),
+  esaTls: z
+    .strictObject({
+      host: host(LISTEN_HOST).default("127.0.0.1"),
+      port: port(LISTEN_PORT),
+      certFile: z.string().describe("PEM certificate chain."),
+      keyFile: z.string().describe("PEM key."),
+    })
+    .optional()
+    .describe("The exchange's own protocol on TLS."),
+  connectionsMax: z
+    .int()
+    .min(1)
+    .default(19_000)
+    .describe("Connections at all doors together; below the process's limit of open files."),
+});
+
+const Visitor = z.strictObject({
+  token: z.string().min(8).describe("The session token that this visitor authenticates with."),
+  name: z.string().min(1).describe("Who it is, for logs and limits."),
+  tenant: z.string().min(1).default("default").describe("Whose user it is."),
+  subscriptionsMax: z.int().min(1).max(1000).default(20).describe("Subscriptions at a time on one WebSocket."),
+  marketsMax: z.int().min(1).default(100_000).describe("Markets in one subscription."),
+});
+
+/** Everything that can be set, in one place: type, bounds, default, and what it is for. */
+const Config = z.strictObject({
+  role: z
+    .enum(["all", "ingest"])
+    .default("all")
+    .describe(
+      "all: exchange and users in one process. ingest: holds the exchange's stream and the books, serves no users.",
+    ),
+  exchange: Exchange.describe("The one upstream."),
+  doors: Doors.prefault({}).describe("Where users come in."),
+  appKeys: z.array(z.string()).default([]).describe("Application keys that users may authenticate with; empty: any."),
+  visitors: z.array(Visitor).default([]).describe("Who may come in."),
+  cache: z
+    .strictObject({
+      retentionMs: ms()
+        .default(600_000)
+        .describe("How long after a cut a user is told only what changed; later it gets an image."),
+      forgetMs: ms().default(3_600_000).describe("How long closed markets are kept; at least retentionMs."),
+      arenaBytesMax: bytes()
+        .default(2 ** 31)
+        .describe("The bound of all books together."),
+    })
+    .prefault({})
+    .describe("The books."),
+  delivery: z
+    .strictObject({
+      segmentBytesMax: bytes().default(65_536).describe("The largest piece of a segmented image."),
+      flushBytesMax: bytes()
+        .default(1_048_576)
+        .describe("A user with more than this in one flush is caught up in segments instead."),
+      behindMsMax: ms()
+        .min(1000)
+        .default(30_000)
+        .describe("How long a user may be behind before it is closed with SLOW."),
+    })
+    .prefault({})
+    .describe("How users are told."),
+  log: z
+    .strictObject({
+      level: z
+        .enum(["debug", "info", "warn", "error", "silent"])
+        .default("info")
+        .describe("The least important line that is written."),
+    })
+    .prefault({})
+    .describe("Logs, JSON lines on standard error."),
+});
+
+export type Config = z.infer<typeof Config>;
+export type ConfigInput = z.input<typeof Config>;
+
+export const ENV_PREFIX = "ODDSWIRE";
+
+/** One thing that can be set, for people: `oddswire check --help` and docs/CONFIG.md are made of these. */
+export interface Option {
+  /** "exchange.host" */
+  readonly path: string;
+  /** "ODDSWIRE_EXCHANGE_HOST"; null for lists, which only the file can hold. */
+  readonly env: string | null;
+  readonly type: string;
+  readonly default: string | null;
+  readonly required: boolean;
+  readonly help: string;
+}
+
+interface JsonSchema {
+  readonly type?: string;
+  readonly properties?: Record<string, JsonSchema>;
+  readonly items?: JsonSchema;
+  readonly enum?: readonly string[];
+  readonly required?: readonly string[];
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+
+/** Everything that can be set, in the schema's order. */
+export function options(): Option[] {
+  return optionsOf(z.toJSONSchema(Config, { io: "input" }) as JsonSchema, []);
+}
+
+function optionsOf(schema: JsonSchema, path: readonly string[]): Option[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
+    const here = [...path, name];
+    if (property.properties !== undefined) return optionsOf(property, here);
+    if (property.items?.properties !== undefined) return optionsOf(property.items, [...path, `${name}[]`]);
+    return [
+      {
+        path: here.join("."),
+        env: property.type === "array" || here.some((part) => part.endsWith("[]")) ? null : envName(here),
+        type: typeName(property),
+        default: property.default === undefined ? null : JSON.stringify(property.default),
+        required: (schema.required ?? []).includes(name),
+        help: property.description ?? "",
+      },
+    ];
+  });
+}
+
+function envName(path: readonly string[]): string {
+  return [ENV_PREFIX, ...path].map((part) => part.replace(/([a-z])([A-Z])/g, "$1_$2").toUpperCase()).join("_");
+}
+
+function typeName({ type, enum: words, items, minimum, maximum }: JsonSchema): string {
+  if (words !== undefined) return words.join(" | ");
+  if (type === "array") return `list of ${items?.enum === undefined ? (items?.type ?? "any") : "field names"}`;
+  if (type === "integer") return `${minimum ?? 0} to ${maximum === undefined || maximum > 2 ** 52 ? "any" : maximum}`;
+  return type ?? "any";
+}
+
+/** Checks a configuration and fills in what it leaves out. Throws INVALID_CONFIG naming every mistake and where it is. */
+export function parseConfig(input: unknown, env: Readonly<Record<string, string | undefined>> = {}): Config {
+  const result = Config.safeParse(withEnv(input, env));
+  if (!result.success) throw new OddswireError("INVALID_CONFIG", result.error.issues.flatMap(mistakes).join("\n"));
+  const found = contradictions(result.data);
+  if (found.length > 0) throw new OddswireError("INVALID_CONFIG", found.join("\n"));
+  return result.data;
+}
+
+/** Reads and checks a configuration file (JSON). Throws FILE_NOT_FOUND or INVALID_CONFIG. */
+export function readConfig(path: string, env: Readonly<Record<string, string | undefined>>): Config {
+  const text = readText(path);
+  let input: unknown;
+  try {
+    input = JSON.parse(text);
+  } catch (error) {
+    throw new OddswireError("INVALID_CONFIG", `${path} is not JSON: ${(error as Error).message}`);
+  }
+  return parseConfig(input, env);
+}
+
+/** A file's text. Throws FILE_NOT_FOUND, naming the file and what is wrong with it. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    throw new OddswireError(
+      "FILE_NOT_FOUND",
+      `${path}: ${missing ? "there is no such file" : (error as Error).message}`,
+    );
+  }
+}
+
+/** What the environment sets wins over the file. */
+function withEnv(input: unknown, env: Readonly<Record<string, string | undefined>>): unknown {
+  if (typeof input !== "object" || input === null || Array.isArray(input)) return input;
+  const merged = structuredClone(input) as Record<string, unknown>;
+  for (const option of options()) {
+    const value = option.env === null ? undefined : env[option.env];
+    if (value !== undefined) setAt(merged, option.path.split("."), typedValue(value, option.type));
+  }
+  return merged;
+}
+
+function setAt(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [name, ...rest] = path as [string, ...string[]];
+  if (rest.length === 0) target[name] = value;
+  else setAt((target[name] ??= {}) as Record<string, unknown>, rest, value);
+}
+
+function typedValue(text: string, type: string): unknown {
+  if (type === "boolean") return text === "true" ? true : text === "false" ? false : text;
+  if (/^-?\d+ to /.test(type)) return text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+  return text;
+}
+
+function mistakes(issue: z.core.$ZodIssue): string[] {
+  const at = issue.path.length === 0 ? "the configuration" : issue.path.join(".");
+  if (issue.code !== "unrecognized_keys") return [`${at}: ${issue.message}`];
+  return issue.keys.map((key) => {
+    const path = [...issue.path, key].join(".");
+    const near = nearest(
+      path,
+      options().map((option) => option.path),
+    );
+    return `${path}: there is no such option${near === null ? "" : `; did you mean ${near}?`}`;
+  });
+}
+
+/** The known path that a typo most likely meant: at most a third of its letters away. */
+function nearest(path: string, known: readonly string[]): string | null {
+  const plain = path.replace(/\.\d+\./g, "[].");
+  const candidates = known.flatMap((option) => option.split(".").map((_, i, parts) => parts.slice(0, i + 1).join(".")));
+  const [best] = [...new Set(candidates)]
+    .map((option) => ({ option, away: distance(plain, option) }))
+    .sort((a, b) => a.away - b.away);
+  return best !== undefined && best.away <= Math.max(2, plain.length / 3) ? best.option : null;
+}
+
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const swap = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
+
+/** What no single value can show to be wrong. */
+function contradictions({ exchange, cache, visitors }: Config): string[] {
+  const found: string[] = [];
+  if (cache.forgetMs < cache.retentionMs) {
+    found.push(
+      `cache.forgetMs (${cache.forgetMs}) must be at least cache.retentionMs (${cache.retentionMs}): who resumes must hear that a market closed`,
+    );
+  }
+  if (exchange.session === undefined && (exchange.username === undefined || exchange.password === undefined)) {
+    found.push(
+      `exchange: give username and password, or a session; ${ENV_PREFIX}_EXCHANGE_PASSWORD keeps it out of the file`,
+    );
+  }
+  if ((exchange.certFile === undefined) !== (exchange.keyFile === undefined))
+    found.push("exchange: certFile and keyFile belong together");
+  const tokens = visitors.map((visitor) => visitor.token);
+  if (new Set(tokens).size !== tokens.length) found.push("visitors: two have the same token");
+  return found;
+}
