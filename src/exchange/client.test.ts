@@ -281,6 +281,7 @@ describe("a connection that breaks", () => {
     const { clock, exchange, client, sink } = setUp();
     exchange.refuses = true;
     client.start(sink);
+    expect(exchange.last.destroyed).toBe(true);
     clock.advance(10 * 60_000);
     // 1 + 2 + 4 + … up to 60 s, half of it by chance.
     expect(exchange.calls.length).toBeGreaterThan(12);
@@ -307,7 +308,7 @@ describe("a connection that breaks", () => {
       client.start(sink);
       goLive().says(change("C1"));
       const before = batches(heard).length;
-      exchange.last.raw(`${text}${JSON.stringify(change("C9"))}\r\n`);
+      exchange.last.raw(`${text}${JSON.stringify(change("C9"))}\r\nmore garbage\r\n`);
       expect(batches(heard).length).toBe(before);
       expect(heard.filter((line) => line.startsWith("stale: the exchange sent what cannot be read")).length).toBe(1);
       expect([exchange.last.destroyed, client.invalidLines]).toEqual([true, 1]);
@@ -490,14 +491,35 @@ describe("a stop", () => {
     expect(() => client.start(sink)).toThrow("started already");
   });
 
-  test("while a login is under way lets its answer go by", async () => {
-    let answer: (outcome: TokenOutcome) => void = () => {};
-    const token = () => new Promise<TokenOutcome>((resolve) => (answer = resolve));
+  test("and a start from within the sink leave nothing of the old life, its timers included", () => {
+    const { clock, exchange, client, sink, goLive } = setUp();
+    let restarts = 0;
+    const state: Sink["state"] = (state) => {
+      if (state !== "stale" || restarts++ > 0) return;
+      client.stop();
+      client.start(sink);
+    };
+    client.start({ ...sink, state });
+    goLive();
+    exchange.last.closes();
+    expect([restarts, exchange.calls.length, client.state.kind]).toEqual([1, 2, "connecting"]);
+    clock.advance(30_000);
+    expect(client.state.kind).toBe("waiting");
+  });
+
+  test("while a login is under way lets its answer go by, also after a new start", async () => {
+    const answers: ((outcome: TokenOutcome) => void)[] = [];
+    const token = () => new Promise<TokenOutcome>((resolve) => void answers.push(resolve));
     const { exchange, client, sink } = setUp({}, { ...staticSession(""), current: () => null, token });
     client.start(sink);
     client.stop();
-    answer({ kind: "token", token: "late" });
+    client.start(sink);
+    answers[0]?.({ kind: "token", token: "late" });
     await Promise.resolve();
-    expect([client.state.kind, exchange.calls.length]).toEqual(["stopped", 0]);
+    expect([client.state.kind, exchange.calls.length]).toEqual(["loggingIn", 0]);
+    answers[1]?.({ kind: "token", token: "in time" });
+    await Promise.resolve();
+    exchange.last.open().says(hello);
+    expect(exchange.last.requests[0]?.session).toBe("in time");
   });
 });

@@ -125,7 +125,6 @@ export class ExchangeClient implements Source {
 
   stop(): void {
     this.#sink = null;
-    this.#loginAsked++;
     this.#happened({ kind: "stop" });
     this.#world.session.stop();
     this.sourceState = "down";
@@ -177,10 +176,10 @@ export class ExchangeClient implements Source {
 
   #logIn(freshToken: boolean): void {
     const { session } = this.#world;
+    const asked = ++this.#loginAsked;
     if (freshToken) session.refused(this.#tokenUsed);
     const token = session.current();
     if (token !== null) return this.#tokenCame({ kind: "token", token });
-    const asked = ++this.#loginAsked;
     void session.token().then((came) => {
       if (asked === this.#loginAsked) this.#tokenCame(came);
     });

@@ -19,6 +19,8 @@ function setUp(options: { credentials?: Credentials; loginsPerMinuteMax?: number
   const clock = new VirtualClock();
   const asked: PostRequest[] = [];
   const logged: string[] = [];
+  /** Requests answered by null: to be answered later, or never. */
+  const held: ((answer: PostAnswer) => void)[] = [];
   const service = { answer: (request: PostRequest): PostAnswer | Error | null => ok(`t${asked.indexOf(request) + 1}`) };
   const note = (fields: object, message: string) => logged.push(JSON.stringify(fields) + message);
   const session = new IdentitySession(
@@ -30,7 +32,7 @@ function setUp(options: { credentials?: Credentials; loginsPerMinuteMax?: number
       post: (request) => {
         asked.push(request);
         const answer = service.answer(request);
-        if (answer === null) return new Promise(() => {});
+        if (answer === null) return new Promise((resolve) => void held.push(resolve));
         return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
       },
     },
@@ -43,7 +45,7 @@ function setUp(options: { credentials?: Credentials; loginsPerMinuteMax?: number
     }
   };
   const paths = () => asked.map((request) => new URL(request.url).pathname);
-  return { clock, asked, logged, service, session, pass, paths };
+  return { clock, asked, held, logged, service, session, pass, paths };
 }
 
 async function settle(): Promise<void> {
@@ -211,13 +213,14 @@ describe("a token", () => {
   });
 
   test("replaced while keepAlive was under way stays", async () => {
-    const { session, service, pass } = setUp();
+    const { session, service, held, pass, clock } = setUp();
     await session.token();
     service.answer = (request) => (request.url.endsWith("keepAlive") ? null : ok("t-new"));
-    await pass(HALF_A_LIFE);
+    while (held.length === 0) clock.advance(1_000);
     session.refused("t1");
     await session.token();
-    await pass(SESSION_DEFAULTS.requestMsMax);
+    held[0]?.(ok("t-late"));
+    await pass(1_000);
     expect(session.current()).toBe("t-new");
   });
 
@@ -230,7 +233,7 @@ describe("a token", () => {
   });
 
   test("is forgotten by a stop, with its renewal and whatever is under way; asking again begins anew", async () => {
-    const { session, service, asked, clock, pass } = setUp();
+    const { session, service, asked, held, clock, pass } = setUp();
     await session.token();
     session.stop();
     await pass(SESSION_DEFAULTS.lifetimeMs);
@@ -242,8 +245,17 @@ describe("a token", () => {
     expect([asked[1]?.signal.aborted, session.current()]).toEqual([true, null]);
     await settle();
     service.answer = () => ok("again");
+    const answered = session.token();
+    session.stop();
+    expect([(await answered).kind, session.current()]).toEqual(["token", null]);
     expect(await session.token()).toEqual({ kind: "token", token: "again" });
-    expect(clock.monotonic()).toBeGreaterThan(0);
+    // A stop while it logs in by itself ends that, too.
+    service.answer = (request) => (request.url.endsWith("keepAlive") ? fail("NO_SESSION") : null);
+    for (const before = held.length; held.length === before; await settle()) clock.advance(5_000);
+    session.stop();
+    const before = asked.length;
+    await pass(SESSION_DEFAULTS.lifetimeMs);
+    expect(asked.length).toBe(before);
   });
 
   test("given beforehand is always at hand", async () => {
