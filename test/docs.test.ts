@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FAULTS } from "../src/base/errors.ts";
+import { configPage } from "./config-page.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
@@ -52,6 +53,12 @@ describe("docs/decisions/dependencies.md", () => {
     const used = (name: string) =>
       name === "bun" || text.includes(`from "${name}"`) || text.includes(`import("${name}")`);
     expect(Object.keys(dependencies).filter((name) => !used(name))).toEqual([]);
+  });
+});
+
+describe("docs/CONFIG.md", () => {
+  test("is what the schema says; `node bin/bun.js test/config-page.ts` writes it anew", () => {
+    expect(read("docs/CONFIG.md")).toBe(configPage());
   });
 });
 
