@@ -1,0 +1,27 @@
+/** `npm run bench -- NAME [--json] [FILE…]`: prints rows, exits 0 only when every number was reached. */
+import { parseArgs } from "node:util";
+import { apply } from "./apply.ts";
+import { type Report, table } from "./table.ts";
+
+type Bench = (files: readonly string[], progress: (text: string) => void) => Report | Promise<Report>;
+
+const BENCHES: Readonly<Record<string, Bench>> = { apply };
+
+process.exit(await main());
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    options: { json: { type: "boolean" }, help: { type: "boolean" } },
+    allowPositionals: true,
+  });
+  const [name = "", ...files] = positionals;
+  const bench = BENCHES[name];
+  if (bench === undefined || values.help) {
+    console.error(`usage: npm run bench -- NAME [--json] [FILE…], NAME one of ${Object.keys(BENCHES).join(", ")}`);
+    return values.help ? 0 : 2;
+  }
+  const report = await bench(files, (text) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`));
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  console.log(values.json ? JSON.stringify(report, null, 2) : table(report.rows));
+  return report.rows.length > 0 && report.rows.every((row) => row.passed) ? 0 : 1;
+}
