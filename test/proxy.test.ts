@@ -97,15 +97,15 @@ describe("toxics", () => {
   test("latency delays one direction and not the other", async () => {
     const { proxy, target } = await setUp();
     const { user, far } = await dial(proxy, target);
-    proxy.add({ latencyMs: 150 }, "down");
+    proxy.add({ latencyMs: 300 }, "down");
     const started = performance.now();
     user.socket.write("x");
     await until(() => target.received === "x");
-    expect(performance.now() - started).toBeLessThan(140);
+    expect(performance.now() - started).toBeLessThan(290);
     far.write("y");
     const sent = performance.now();
     await until(() => user.received === "y");
-    expect(performance.now() - sent).toBeGreaterThan(140);
+    expect(performance.now() - sent).toBeGreaterThan(290);
   });
 
   test("jitter keeps the order", async () => {
@@ -127,9 +127,11 @@ describe("toxics", () => {
     const { user, far } = await dial(proxy, target);
     proxy.add({ bytesPerSecond: 100_000 }, "down");
     far.write(Buffer.alloc(4 * 1024 * 1024));
+    const started = performance.now();
     await pause(500);
-    expect(user.received.length).toBeGreaterThan(20_000);
-    expect(user.received.length).toBeLessThan(70_000);
+    const perMs = user.received.length / (performance.now() - started);
+    expect(perMs).toBeGreaterThan(30);
+    expect(perMs).toBeLessThan(110);
     // One read more than the bound may be under way when it is reached.
     expect(proxy.heldBytes).toBeLessThan(HELD_BYTES_MAX + 1024 * 1024);
     expect(proxy.heldBytes).toBeGreaterThan(HELD_BYTES_MAX / 2);
