@@ -1,0 +1,134 @@
+import { describe, expect, test } from "bun:test";
+import { FakeClock, FakeServer } from "../../client/testing/fake.ts";
+import { findDoor, type WatchOptions, watch } from "./watch.ts";
+
+describe("watching a market", () => {
+  test("draws in place, at most ten times a second, and ends on Ctrl-C with the cursor back", async () => {
+    const { server, clock, out, stop, code, image, say } = start({}, { isTTY: true });
+    server.wire.accept();
+    image();
+    clock.pass(100);
+    const before = out.writes.length;
+    for (let n = 0; n < 50; n++) {
+      say({ mc: [{ id: "1.1", tv: n }] });
+      clock.pass(10);
+    }
+    expect(out.writes.length - before).toBeWithin(4, 7);
+    expect(Bun.stripANSI(out.writes.at(-1)!)).toContain("Arsenal");
+    expect(out.writes.at(-1)).toStartWith("\x1b[6A");
+    stop();
+    expect(await code).toBe(0);
+    expect([out.writes.at(-1), server.wire.closedByClient, clock.waiting]).toEqual(["\x1b[?25h", true, 0]);
+  });
+
+  test("draws the age of the last message though nothing comes", async () => {
+    const { server, clock, out, stop, image } = start({}, { isTTY: true });
+    server.wire.accept();
+    image();
+    clock.pass(3_100);
+    expect(out.writes.at(-1)).toContain("last message 3.1 s ago");
+    stop();
+  });
+
+  test("without a terminal prints a line a change, and none twice", async () => {
+    const { server, clock, out, stop, image, say } = start();
+    server.wire.accept();
+    image();
+    say({ mc: [{ id: "1.1", tv: 5 }] });
+    say({ mc: [{ id: "1.1", tv: 5 }] });
+    server.wire.cut();
+    clock.next();
+    stop();
+    expect(out.writes.map((text) => text.split(" | ")[2] ?? text)).toEqual([
+      "- matched",
+      "5 matched",
+      expect.stringContaining("closed with 1006, trying again"),
+    ]);
+  });
+
+  test("once prints the book and ends well; an unknown market is said to be unknown, with exit code 1", async () => {
+    const known = start({ once: true });
+    known.server.wire.accept();
+    known.image();
+    expect(await known.code).toBe(0);
+    expect(known.out.writes.join("")).toContain("Arsenal");
+    expect(known.clock.waiting).toBe(0);
+
+    const unknown = start({ once: true });
+    unknown.server.wire.accept();
+    unknown.say({ ct: "SUB_IMAGE", mc: [] });
+    expect(await unknown.code).toBe(1);
+    expect(unknown.out.writes).toEqual([expect.stringContaining("No market 1.1 here")]);
+  });
+
+  test("once does not wait for ever", async () => {
+    const { clock, code, out } = start({ once: true });
+    clock.pass(60_000);
+    expect(await code).toBe(1);
+    expect(out.writes.at(-1)).toContain("no book within 20 s");
+  });
+
+  test("a refusal is said and is exit code 1", async () => {
+    const { server, code, out } = start();
+    server.wire.say({ op: "connection" });
+    const id = server.wire.asked("authentication")?.id;
+    server.wire.say({ op: "status", id, statusCode: "FAILURE", errorCode: "NO_SESSION", errorMessage: "no token" });
+    expect(await code).toBe(1);
+    expect(out.writes).toEqual(["no token\n"]);
+  });
+});
+
+describe("where the door is", () => {
+  test("a WebSocket address is the door itself", async () => {
+    expect(await findDoor("wss://h/x")).toEqual({ url: "wss://h/x" });
+  });
+
+  test("the page's address is asked, and a demo says how to get in", async () => {
+    const get = (info: object, status = 200) =>
+      (async () => Response.json(info, { status })) as unknown as typeof fetch;
+    const demo = { session: "s", appKey: "k" };
+    expect(await findDoor("http://h:1/#1.2", get({ websocket: { port: 2, path: "/ws" }, demo }))).toEqual({
+      url: "ws://h:2/ws",
+      ...demo,
+    });
+    expect(await findDoor("https://h/", get({ websocket: { url: "wss://other/ws" } }))).toEqual({
+      url: "wss://other/ws",
+    });
+    expect(findDoor("http://h/", get({}, 404))).rejects.toThrow("does not look like an Oddswire gateway");
+  });
+});
+
+class Paper {
+  readonly writes: string[] = [];
+  readonly isTTY: boolean;
+  readonly columns = 80;
+  readonly rows = 24;
+
+  constructor(isTTY: boolean) {
+    this.isTTY = isTTY;
+  }
+
+  write(text: string): void {
+    this.writes.push(text);
+  }
+}
+
+function start(options: Partial<WatchOptions> = {}, { isTTY = false } = {}) {
+  const [server, clock, out, abort] = [new FakeServer(), new FakeClock(), new Paper(isTTY), new AbortController()];
+  const code = watch({
+    url: "",
+    wire: server.open,
+    market: "1.1",
+    session: "t",
+    out,
+    clock,
+    signal: abort.signal,
+    ...options,
+  });
+  const say = (message: object) =>
+    server.wire.say({ op: "mcm", id: server.wire.asked("marketSubscription")?.id, pt: 1, ...message });
+  const runners = [{ id: 1, name: "Arsenal", status: "ACTIVE" }];
+  const image = () =>
+    say({ ct: "SUB_IMAGE", mc: [{ id: "1.1", img: true, marketDefinition: { status: "OPEN", runners } }] });
+  return { server, clock, out, code, say, image, stop: () => abort.abort() };
+}

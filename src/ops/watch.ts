@@ -1,0 +1,222 @@
+import process from "node:process";
+import type { MarketBook } from "../../client/book.ts";
+import { type Connection, type ConnectionState, connect } from "../../client/connection.ts";
+import type { OpenWire } from "../../client/wire.ts";
+import { type Clock, systemClock, type Timer } from "../base/clock.ts";
+import { changeLine, connectionWords, ladderLines, missing, type Paper, type Sight } from "./ladder-text.ts";
+
+/** Where the ladder is drawn: what `process.stdout` is. */
+export interface Screen {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+}
+
+export interface WatchOptions {
+  /** The WebSocket door, `ws://…`; or the page's address, `http://…`, which knows where the door is and in a demo how to get in. */
+  readonly url: string;
+  readonly market: string;
+  readonly session?: string;
+  readonly appKey?: string;
+  readonly out: Screen;
+  /** Prints the book once and ends. */
+  readonly once?: boolean;
+  /** Ends the watching; by default Ctrl-C does. */
+  readonly signal?: AbortSignal;
+  readonly color?: boolean;
+  readonly clock?: Clock;
+  readonly wire?: OpenWire;
+}
+
+/** A terminal is drawn at most this often, milliseconds: ten times a second is as fast as anybody reads. */
+const DRAW_MS_MIN = 100;
+/** And at least this often, so that the age of the last message is right. */
+const DRAW_MS_MAX = 200;
+/** How long `once` waits for a book, milliseconds. */
+const ONCE_MS_MAX = 20_000;
+const FIELDS = ["EX_ALL_OFFERS", "EX_TRADED_VOL", "EX_LTP", "EX_MARKET_DEF"] as const;
+
+/** Shows a market's live ladder until Ctrl-C. Resolves to the exit code: 1 where the gateway refused, or `once` found no such market. */
+export async function watch(options: WatchOptions): Promise<number> {
+  const door = options.wire ? { url: options.url } : await findDoor(options.url);
+  return new Promise((resolve) => new Watching({ ...door, ...defined(options), url: door.url }, resolve));
+}
+
+interface Door {
+  readonly url: string;
+  readonly session?: string;
+  readonly appKey?: string;
+}
+
+/** Asks the page's address where its WebSocket door is; any other address is the door's own. */
+export async function findDoor(url: string, get: typeof fetch = fetch): Promise<Door> {
+  if (!/^https?:/.test(url)) return { url };
+  const response = await get(new URL("/v1/info", url), { signal: AbortSignal.timeout(5_000) });
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: it does not look like an Oddswire gateway`);
+  const info = (await response.json()) as { websocket: { url?: string; port?: number; path?: string }; demo?: object };
+  const door = new URL(info.websocket.url ?? url);
+  if (info.websocket.url === undefined) {
+    door.protocol = door.protocol === "https:" ? "wss:" : "ws:";
+    door.port = String(info.websocket.port ?? door.port);
+    door.pathname = info.websocket.path ?? "/";
+    door.hash = "";
+  }
+  return { ...info.demo, url: door.href };
+}
+
+class Watching {
+  readonly #options: WatchOptions;
+  readonly #clock: Clock;
+  readonly #connection: Connection;
+  #state: ConnectionState = { kind: "connecting" };
+  readonly #end: (code: number) => void;
+  readonly #stop = () => this.#finish(0);
+  #book: MarketBook | null = null;
+  #loaded = false;
+  #refusal: string | null = null;
+  #drawn = 0;
+  #drawnAt = Number.NEGATIVE_INFINITY;
+  #timer: Timer | null = null;
+  #told = "";
+  #finished = false;
+
+  constructor(options: WatchOptions, end: (code: number) => void) {
+    this.#options = options;
+    this.#end = end;
+    this.#clock = options.clock ?? systemClock;
+    this.#connection = connect({
+      url: options.url,
+      wire: options.wire,
+      session: options.session ?? "",
+      appKey: options.appKey,
+      clock: options.clock,
+      state: (state) => this.#connectionChanged(state),
+    });
+    this.#subscribe();
+    if (options.signal) options.signal.addEventListener("abort", this.#stop);
+    else for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, this.#stop);
+    if (options.once) this.#timer = this.#clock.after(ONCE_MS_MAX, () => this.#giveUp());
+    else this.#draw();
+  }
+
+  #subscribe(): void {
+    const { market } = this.#options;
+    const subscription = this.#connection.subscribe(
+      { filter: { marketIds: [market] }, fields: FIELDS },
+      {
+        image: () => {
+          this.#loaded = true;
+          this.#book = subscription.books.get(market) ?? null;
+          this.#changed();
+        },
+        change: ([book]) => {
+          this.#book = book;
+          if (this.#loaded) this.#changed();
+        },
+        status: (state) => {
+          if (state.kind === "refused") this.#refuse(`${state.code}: ${state.message}`);
+          else if (!this.#options.once) this.#drawSoon();
+        },
+      },
+    );
+  }
+
+  #changed(): void {
+    if (this.#options.once) this.#printOnce();
+    else if (this.#options.out.isTTY) this.#drawSoon();
+    else this.#tell(this.#book === null ? missing(this.#options.market) : changeLine(this.#book));
+  }
+
+  #connectionChanged(state: ConnectionState): void {
+    this.#state = state;
+    if (state.kind === "closed") this.#refuse(state.reason);
+    else if (!this.#options.once) this.#drawSoon();
+  }
+
+  #printOnce(): void {
+    const lines = this.#book === null ? [missing(this.#options.market)] : ladderLines(this.#sight(), this.#paper());
+    this.#options.out.write(`${lines.join("\n")}\n`);
+    this.#finish(this.#book === null ? 1 : 0);
+  }
+
+  #giveUp(): void {
+    this.#refuse(`no book within ${ONCE_MS_MAX / 1_000} s: ${connectionWords(this.#sight())}`);
+  }
+
+  #refuse(reason: string): void {
+    if (this.#finished) return;
+    this.#refusal = reason;
+    if (this.#options.once || !this.#options.out.isTTY) this.#options.out.write(`${reason}\n`);
+    else this.#draw();
+    this.#finish(1);
+  }
+
+  /** A line, where there is no terminal to draw on; the same twice is no news. */
+  #tell(line: string): void {
+    if (line === this.#told) return;
+    this.#told = line;
+    this.#options.out.write(`${line}\n`);
+  }
+
+  #drawSoon(): void {
+    if (this.#finished) return;
+    if (!this.#options.out.isTTY) return this.#tellState();
+    const due = this.#drawnAt + DRAW_MS_MIN - this.#clock.monotonic();
+    this.#timer?.cancel();
+    this.#timer = this.#clock.after(due, () => this.#draw());
+  }
+
+  #tellState(): void {
+    if (this.#state.kind === "waiting") this.#tell(connectionWords(this.#sight()));
+  }
+
+  /** Over what was drawn before, line by line: clearing all of it first would flicker. */
+  #draw(): void {
+    if (this.#finished || !this.#options.out.isTTY) return;
+    const lines = ladderLines(this.#sight(), this.#paper());
+    const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : "\x1b[?25l";
+    this.#options.out.write(`${up}\r${lines.map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`);
+    this.#drawn = lines.length;
+    this.#drawnAt = this.#clock.monotonic();
+    this.#timer?.cancel();
+    this.#timer = this.#clock.after(DRAW_MS_MAX, () => this.#draw());
+  }
+
+  #sight(): Sight {
+    return {
+      market: this.#options.market,
+      book: this.#book,
+      loaded: this.#loaded,
+      state: this.#state,
+      // the first change of state comes while it is being made
+      messageAgeMs: this.#connection?.messageAgeMs ?? null,
+      refusal: this.#refusal,
+    };
+  }
+
+  #paper(): Paper {
+    const { out, color } = this.#options;
+    return {
+      columns: out.columns ?? 100,
+      rows: out.isTTY ? (out.rows ?? 40) : Infinity,
+      color: color ?? out.isTTY === true,
+    };
+  }
+
+  #finish(code: number): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#timer?.cancel();
+    this.#options.signal?.removeEventListener("abort", this.#stop);
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, this.#stop);
+    if (this.#drawn > 0) this.#options.out.write("\x1b[?25h");
+    this.#connection?.close();
+    this.#end(code);
+  }
+}
+
+/** Without what is undefined, so that it does not hide what the gateway said of itself. */
+function defined<Options extends object>(options: Options): Options {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options;
+}
