@@ -517,7 +517,7 @@ export class Hub implements Sink {
       if (session.behindSince !== null && session.behindSince < limit) this.close(session, TOO_SLOW);
       else if (session.outbox.isClear) this.#pump(session);
     }
-    for (const book of this.cache.forget()) this.#detach(book);
+    for (const book of this.cache.sweep()) this.#detach(book);
   }
 
   // ---- heartbeats ----

@@ -8,7 +8,12 @@ import { type LadderKind, type MarketId, SCALAR, type ScalarKind } from "./types
 export interface Shelf {
   readonly arena: Arena;
   readonly ladders: Ladders;
+  /** Books whose definition is not packed yet, the least lately defined first. */
+  readonly unpacked: Set<Book>;
 }
+
+/** Definitions kept as text: one just set is sent on at once, and soon set again where a market is busy. Older ones are packed. */
+const UNPACKED_MAX = 64;
 
 /*
  * A runner is one block of the arena; its ladders hang from it in the order in which they first came.
@@ -57,6 +62,7 @@ export class Book {
 
   readonly #shelf: Shelf;
   #firstRunner = 0;
+  #definitionText: string | null = null;
   #definitionAt = 0;
   #definitionBytes = 0;
 
@@ -71,6 +77,7 @@ export class Book {
 
   /** The definition as the exchange wrote it (ASCII JSON), null when none came yet. */
   definition(): string | null {
+    if (this.#definitionText !== null) return this.#definitionText;
     if (this.#definitionBytes === 0) return null;
     const start = this.#definitionAt * 8;
     return unpackDefinition(this.#shelf.arena.u8.slice(start, start + this.#definitionBytes));
@@ -138,10 +145,10 @@ export class Book {
     this.facts = this.known = facts;
     this.definitionChanged = sequence;
     this.#releaseDefinition();
-    const packed = packDefinition(json);
-    this.#definitionAt = this.#shelf.arena.allocate(slotsFor(packed.length));
-    this.#definitionBytes = packed.length;
-    this.#shelf.arena.u8.set(packed, this.#definitionAt * 8);
+    this.#definitionText = json;
+    const { unpacked } = this.#shelf;
+    unpacked.add(this);
+    if (unpacked.size > UNPACKED_MAX) (unpacked.values().next().value as Book).#pack();
   }
 
   /** The runner's address; it is made if it is new. */
@@ -253,7 +260,17 @@ export class Book {
     this.#firstRunner = 0;
   }
 
+  #pack(): void {
+    const packed = packDefinition(this.#definitionText as string);
+    this.#releaseDefinition();
+    this.#definitionAt = this.#shelf.arena.allocate(slotsFor(packed.length));
+    this.#definitionBytes = packed.length;
+    this.#shelf.arena.u8.set(packed, this.#definitionAt * 8);
+  }
+
   #releaseDefinition(): void {
+    this.#definitionText = null;
+    this.#shelf.unpacked.delete(this);
     if (this.#definitionBytes > 0) this.#shelf.arena.release(this.#definitionAt, slotsFor(this.#definitionBytes));
     this.#definitionBytes = 0;
   }

@@ -33,6 +33,7 @@ class Pair {
     const line = Buffer.from(JSON.stringify({ op: "mcm", pt: 1, ...head, mc }));
     expect(decodeServerLine(line, 0, line.length, this.batch)).toEqual({ kind: "change" });
     this.cache.apply(this.batch);
+    this.cache.sweep();
     for (const change of mc) {
       if (!this.naive.has(change.id)) this.naive.set(change.id, new NaiveBook(change.id));
       this.naive.get(change.id)?.apply(change);
@@ -301,9 +302,9 @@ describe("positions", () => {
     for (const id of pair.naive.keys())
       pair.apply([{ id, marketDefinition: { status: "CLOSED" } }] as unknown as MarketChange[]);
     pair.now += 4999;
-    expect(pair.cache.forget()).toEqual([]);
+    expect(pair.cache.sweep()).toEqual([]);
     pair.now += 1;
-    expect(pair.cache.forget().length).toBe(2);
+    expect(pair.cache.sweep().length).toBe(2);
     expect(pair.cache.bytesUsed).toBe(before);
   });
 });

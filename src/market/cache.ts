@@ -19,8 +19,6 @@ export interface CacheOptions {
 
 /** Sequence numbers are 32-bit words in the books. At 1,000 batches a second this is reached in seven weeks. */
 const SEQUENCE_MAX = 0xffff_0000;
-/** How finely the cache remembers which sequence was reached when. */
-const MARKS_A_RETENTION = 60;
 const NOT_INTERRUPTED = 0;
 
 /**
@@ -51,7 +49,7 @@ export class Cache {
   readonly #closed = new Set<Book>();
   readonly #dropped: Book[] = [];
   #imageStarted = NOT_INTERRUPTED;
-  /** (time, sequence) pairs, oldest first: where retention ends. */
+  /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
   readonly #marks: { at: number; sequence: number }[] = [];
 
   constructor(options: CacheOptions) {
@@ -60,7 +58,7 @@ export class Cache {
     this.#retentionMs = options.retentionMs;
     this.#forgetMs = options.forgetMs;
     const arena = new Arena(options.arenaBytesMax);
-    this.#shelf = { arena, ladders: new Ladders(arena) };
+    this.#shelf = { arena, ladders: new Ladders(arena), unpacked: new Set() };
   }
 
   get position(): Position {
@@ -102,7 +100,6 @@ export class Cache {
     this.sequence++;
     this.pt = batch.pt;
     this.changes += batch.changes;
-    this.#mark();
     const first = batch.segment === "whole" || batch.segment === "start";
     const last = batch.segment === "whole" || batch.segment === "end";
     if (first) this.#imageStarted = batch.kind === "image" ? this.sequence : NOT_INTERRUPTED;
@@ -117,8 +114,10 @@ export class Cache {
     return this.#dropped;
   }
 
-  /** Drops markets that have been CLOSED for longer than `forgetMs`; returns them. To be called now and then. */
-  forget(): readonly Book[] {
+  /** Housekeeping, to be called about once a second: moves the end of retention on, and drops markets CLOSED for longer than `forgetMs`, which it returns. */
+  sweep(): readonly Book[] {
+    this.#marks.push({ at: this.#clock.monotonic(), sequence: this.sequence });
+    void this.reach;
     const horizon = this.#clock.monotonic() - this.#forgetMs;
     const gone: Book[] = [];
     for (const book of this.#closed) if ((book.closedAt as number) <= horizon) gone.push(book);
@@ -126,21 +125,12 @@ export class Cache {
     return gone;
   }
 
-  #mark(): void {
-    const at = this.#clock.monotonic();
-    const latest = this.#marks.at(-1);
-    if (latest === undefined || at - latest.at >= this.#retentionMs / MARKS_A_RETENTION) {
-      this.#marks.push({ at, sequence: this.sequence });
-      void this.reach;
-    }
-  }
-
   #play(batch: ChangeBatch): void {
     const { tape, length } = batch;
     let book: Book | null = null;
     let runner = 0;
     for (let i = 0; i < length; ) {
-      switch (tape[i]) {
+      switch ((tape[i] as number) | 0) {
         case MARK.market:
           book = this.#touch(batch.ids[tape[i + 1] as number] as MarketId, tape[i + 2] as number);
           i += 3;

@@ -107,20 +107,39 @@ export class Ladders {
   /** Sets the size at a price; 0 deletes. Returns the ladder's address, which may be another. */
   set(at: number, price: number, size: number, sequence: number): number {
     this.#arena.u32[at * 2 + 5] = sequence;
-    let ladder = this.#fitting(at, price, size);
-    const i = this.#find(ladder, price);
-    const found = i < this.count(ladder) && this.price(ladder, i) === price;
-    if (!found) {
-      if (size === 0) return ladder;
-      const before = ladder;
-      ladder = this.#withRoom(ladder);
-      // a purge of tombstones moves entries within the same block, so the place is looked for anew in either case
-      const place = before === ladder && this.count(ladder) === 0 ? 0 : this.#find(ladder, price);
-      this.#insert(ladder, place);
-      this.#write(ladder, place, price, size, sequence);
-      return ladder;
+    if (this.isWide(at)) return this.#setWide(at, price, size, sequence);
+    const code = priceCode(price);
+    const cents = hundredths(size);
+    if (code >= 0 && cents >= 0) return this.#setCompact(at, code, cents, sequence);
+    return this.#setWide(this.#moved(at, this.capacity(at), true), price, size, sequence);
+  }
+
+  /** The one that nearly all values go through, so it looks nothing up twice. */
+  #setCompact(at: number, code: number, cents: number, sequence: number): number {
+    let ladder = at;
+    let i = this.#findCode(ladder, code);
+    if (i === this.count(ladder) || this.#arena.u16[(ladder + HEAD + i) * 4 + 2] !== code) {
+      if (cents === 0) return ladder;
+      if (this.count(ladder) === this.capacity(ladder)) {
+        ladder = this.#withRoom(ladder);
+        i = this.#findCode(ladder, code);
+      }
+      this.#insert(ladder, i, 1);
     }
-    this.#write(ladder, i, price, size, sequence);
+    this.#writeCompact(ladder, i, code, cents, sequence);
+    return ladder;
+  }
+
+  #setWide(at: number, price: number, size: number, sequence: number): number {
+    let ladder = at;
+    let i = this.#findWide(ladder, price);
+    if (i === this.count(ladder) || this.price(ladder, i) !== price) {
+      if (size === 0) return ladder;
+      ladder = this.#withRoom(ladder);
+      i = this.#findWide(ladder, price);
+      this.#insert(ladder, i, WIDE_SLOTS);
+    }
+    this.#writeWide(ladder, i, price, size, sequence);
     return ladder;
   }
 
@@ -168,18 +187,24 @@ export class Ladders {
   }
 
   #write(at: number, i: number, price: number, size: number, sequence: number): void {
-    const { u32, u16, f64 } = this.#arena;
-    if (this.isWide(at)) {
-      const entry = at + HEAD + i * WIDE_SLOTS;
-      f64[entry] = price;
-      f64[entry + 1] = size;
-      f64[entry + 2] = sequence;
-      return;
-    }
+    if (this.isWide(at)) this.#writeWide(at, i, price, size, sequence);
+    else this.#writeCompact(at, i, priceCode(price), hundredths(size), sequence);
+  }
+
+  #writeWide(at: number, i: number, price: number, size: number, sequence: number): void {
+    const { f64 } = this.#arena;
+    const entry = at + HEAD + i * WIDE_SLOTS;
+    f64[entry] = price;
+    f64[entry + 1] = size;
+    f64[entry + 2] = sequence;
+  }
+
+  #writeCompact(at: number, i: number, code: number, cents: number, sequence: number): void {
+    const { u32, u16 } = this.#arena;
     if (sequence - (u32[at * 2 + 3] as number) > AGE_MAX) this.#rebase(at, sequence - AGES_KEPT);
     const entry = at + HEAD + i;
-    u32[entry * 2] = hundredths(size);
-    u16[entry * 4 + 2] = priceCode(price);
+    u32[entry * 2] = cents;
+    u16[entry * 4 + 2] = code;
     u16[entry * 4 + 3] = sequence - (u32[at * 2 + 3] as number);
   }
 
@@ -193,33 +218,37 @@ export class Ladders {
     u32[at * 2 + 3] = base;
   }
 
-  /** Where `price` is, or would be. */
-  #find(at: number, price: number): number {
+  /** Where the price is, or would be. */
+  #findWide(at: number, price: number): number {
+    const { f64 } = this.#arena;
     let low = 0;
     let high = this.count(at);
-    if (this.isWide(at)) {
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        if ((this.#arena.f64[at + HEAD + middle * WIDE_SLOTS] as number) < price) low = middle + 1;
-        else high = middle;
-      }
-      return low;
-    }
-    const code = priceCode(price);
-    const first = (at + HEAD) * 4 + 2;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.#arena.u16[first + middle * 4] as number) < code) low = middle + 1;
+      if ((f64[at + HEAD + middle * WIDE_SLOTS] as number) < price) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  #insert(at: number, i: number): void {
-    const words = (this.isWide(at) ? WIDE_SLOTS : 1) * 2;
-    const first = (at + HEAD) * 2;
+  #findCode(at: number, code: number): number {
+    const { u16 } = this.#arena;
+    const first = (at + HEAD) * 4 + 2;
+    let low = 0;
+    let high = this.count(at);
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((u16[first + middle * 4] as number) < code) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #insert(at: number, i: number, slots: number): void {
     const count = this.count(at);
-    this.#arena.u32.copyWithin(first + (i + 1) * words, first + i * words, first + count * words);
+    const first = (at + HEAD) * 2;
+    const words = slots * 2;
+    if (i < count) this.#arena.u32.copyWithin(first + (i + 1) * words, first + i * words, first + count * words);
     this.#setCount(at, count + 1);
   }
 
@@ -277,7 +306,7 @@ export class Ladders {
 
   /** The ladder, wide if these values need it. */
   #fitting(at: number, price: number, size: number): number {
-    if (this.isWide(at) || (fitsPrice(price) && fitsSize(size))) return at;
+    if (this.isWide(at) || (priceCode(price) >= 0 && hundredths(size) >= 0)) return at;
     return this.#moved(at, this.capacity(at), true);
   }
 
@@ -308,27 +337,22 @@ export function isLevelLadder(kind: LadderKind): boolean {
 
 /**
  * A price as 16 bits, in the prices' own order: hundredths up to 400.00, whole units above (exchange prices above 400 go in tens).
- * Only for prices that `fitsPrice`.
+ * -1 when that would not be exact.
  */
 function priceCode(price: number): number {
-  const value = Math.round(price * 100);
-  return value < PRICE_FINE_MAX ? value : PRICE_FINE_MAX + (value - PRICE_FINE_MAX) / 100;
+  const value = (price * 100 + 0.5) | 0;
+  if (value / 100 !== price || value < 0) return -1;
+  if (value < PRICE_FINE_MAX) return value;
+  const code = PRICE_FINE_MAX + (value - PRICE_FINE_MAX) / 100;
+  return code <= PRICE_CODE_MAX && Number.isInteger(code) ? code : -1;
 }
 
 function priceOf(code: number): number {
   return code < PRICE_FINE_MAX ? code / 100 : 400 + (code - PRICE_FINE_MAX);
 }
 
-function fitsPrice(price: number): boolean {
-  const code = priceCode(price);
-  return code >= 0 && code <= PRICE_CODE_MAX && Number.isInteger(code) && priceOf(code) === price;
-}
-
-function hundredths(value: number): number {
-  return Math.round(value * 100);
-}
-
-function fitsSize(size: number): boolean {
-  const value = hundredths(size);
-  return value >= 0 && value <= SIZE_MAX && value / 100 === size;
+/** A size as 32 bits of hundredths; -1 when that would not be exact. */
+function hundredths(size: number): number {
+  const value = Math.floor(size * 100 + 0.5);
+  return value / 100 === size && value >= 0 && value <= SIZE_MAX ? value : -1;
 }

@@ -93,7 +93,7 @@ function readMessage(batch: ChangeBatch): string | null {
     do {
       const key = json.key();
       if (json.isNull()) continue;
-      if (key === OP) op = json.string();
+      if (key === OP) op = json.takeWord('"mcm"') ? "mcm" : json.string();
       else if (key === MC) readMarkets(batch, op);
       else readMessageField(key, batch);
     } while (json.take(COMMA));
@@ -266,23 +266,13 @@ function readLadder(kind: LadderKind, batch: ChangeBatch): void {
   json.expect(OPEN_LIST);
   batch.reserve(3);
   const head = batch.length;
-  let n = head + 3;
+  batch.length += 3;
   let count = 0;
   if (!json.take(CLOSE_LIST)) {
     do {
-      json.expect(OPEN_LIST);
-      batch.length = n;
       batch.reserve(words);
-      const tape = batch.tape;
-      tape[n++] = json.number();
-      json.expect(COMMA);
-      tape[n++] = json.number();
-      if (words === 3) {
-        if (!isLevel(tape[n - 2] as number)) json.fail("a level that is not a small whole number");
-        json.expect(COMMA);
-        tape[n++] = json.number();
-      }
-      json.expect(CLOSE_LIST);
+      if (!readPlainRow(words, batch)) readRow(words, batch);
+      if (words === 3) checkLevel(batch.tape[batch.length - 3] as number);
       count++;
     } while (json.take(COMMA));
     json.expect(CLOSE_LIST);
@@ -290,7 +280,59 @@ function readLadder(kind: LadderKind, batch: ChangeBatch): void {
   batch.tape[head] = words === 3 ? MARK.levels : MARK.ladder;
   batch.tape[head + 1] = kind;
   batch.tape[head + 2] = count;
+}
+
+/** A row of a ladder, as JSON allows it to be written. */
+function readRow(words: number, batch: ChangeBatch): void {
+  json.expect(OPEN_LIST);
+  for (let word = 0; word < words; word++) {
+    if (word > 0) json.expect(COMMA);
+    batch.tape[batch.length++] = json.number();
+  }
+  json.expect(CLOSE_LIST);
+}
+
+/**
+ * A row as the exchange writes it: no spaces, no exponents, few digits. Reads it with the cursor in a local variable, which makes decoding a busy market
+ * half as fast again; false, with nothing read, when it is written in any other way.
+ */
+function readPlainRow(words: number, batch: ChangeBatch): boolean {
+  const { bytes } = json;
+  const { tape } = batch;
+  let p = json.at;
+  let n = batch.length;
+  if (bytes[p] !== OPEN_LIST) return false;
+  for (let word = 1; word <= words; word++) {
+    const first = ++p;
+    let c = (bytes[p] as number) - 48;
+    if (!(c >= 0 && c <= 9)) return false;
+    let mantissa = c;
+    c = (bytes[++p] as number) - 48;
+    if (mantissa === 0 && c >= 0 && c <= 9) return false;
+    while (c >= 0 && c <= 9) {
+      mantissa = mantissa * 10 + c;
+      c = (bytes[++p] as number) - 48;
+    }
+    let power = 1;
+    if (c === -2) {
+      c = (bytes[++p] as number) - 48;
+      if (!(c >= 0 && c <= 9)) return false;
+      while (c >= 0 && c <= 9) {
+        mantissa = mantissa * 10 + c;
+        power *= 10;
+        c = (bytes[++p] as number) - 48;
+      }
+    }
+    if (p - first > 15 || bytes[p] !== (word === words ? CLOSE_LIST : COMMA)) return false;
+    tape[n++] = mantissa / power;
+  }
+  json.moveTo(p + 1);
   batch.length = n;
+  return true;
+}
+
+function checkLevel(level: number): void {
+  if (!isLevel(level)) json.fail("a level that is not a small whole number");
 }
 
 function isLevel(level: number): boolean {

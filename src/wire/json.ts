@@ -61,8 +61,9 @@ export function atEnd(): boolean {
   return peek() === -1;
 }
 
-/** Moves the cursor: for loops that walk the bytes on their own. */
+/** Moves the cursor: for loops that walk the bytes on their own. What lies behind the end is not the text's. */
 export function moveTo(position: number): void {
+  if (position > limit) fail("unfinished text");
   at = position;
 }
 
@@ -219,8 +220,22 @@ export function isNull(): boolean {
 }
 
 function literal(word: string): void {
-  if (at + word.length > limit || bytes.toString("latin1", at, at + word.length) !== word) fail(`expected ${word}`);
+  if (!isWord(word)) fail(`expected ${word}`);
   at += word.length;
+}
+
+/** True when these very bytes come next. */
+function isWord(word: string): boolean {
+  if (at + word.length > limit) return false;
+  for (let i = 0; i < word.length; i++) if (bytes[at + i] !== word.charCodeAt(i)) return false;
+  return true;
+}
+
+/** Steps over a string if it is just this word, quotes included: cheaper than making a string to compare. */
+export function takeWord(quoted: string): boolean {
+  if (peek() !== QUOTE || !isWord(quoted)) return false;
+  at += quoted.length;
+  return true;
 }
 
 /** Steps over any one value, checking that it is JSON. */
