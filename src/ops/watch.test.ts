@@ -51,7 +51,7 @@ describe("watching a market", () => {
     known.server.wire.accept();
     known.image();
     expect(await known.code).toBe(0);
-    expect(known.out.writes.join("")).toContain("Arsenal");
+    expect(known.out.writes).toEqual([expect.stringContaining("Arsenal")]);
     expect(known.clock.waiting).toBe(0);
 
     const unknown = start({ once: true });

@@ -35,6 +35,9 @@ const DRAW_MS_MIN = 100;
 const DRAW_MS_MAX = 200;
 /** How long `once` waits for a book, milliseconds. */
 const ONCE_MS_MAX = 20_000;
+/** What a screen that does not say is taken for. */
+const COLUMNS = 100;
+const ROWS = 40;
 const FIELDS = ["EX_ALL_OFFERS", "EX_TRADED_VOL", "EX_LTP", "EX_MARKET_DEF"] as const;
 
 /** Shows a market's live ladder until Ctrl-C. Resolves to the exit code: 1 where the gateway refused, or `once` found no such market. */
@@ -95,7 +98,8 @@ class Watching {
     });
     this.#subscribe();
     if (options.signal) options.signal.addEventListener("abort", this.#stop);
-    else for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, this.#stop);
+    // and stays: through a launcher one Ctrl-C comes twice, and the second is not to kill us while we say goodbye
+    else for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, this.#stop);
     if (options.once) this.#timer = this.#clock.after(ONCE_MS_MAX, () => this.#giveUp());
     else this.#draw();
   }
@@ -123,6 +127,7 @@ class Watching {
   }
 
   #changed(): void {
+    if (this.#finished) return;
     if (this.#options.once) this.#printOnce();
     else if (this.#options.out.isTTY) this.#drawSoon();
     else this.#tell(this.#book === null ? missing(this.#options.market) : changeLine(this.#book));
@@ -198,8 +203,8 @@ class Watching {
   #paper(): Paper {
     const { out, color } = this.#options;
     return {
-      columns: out.columns ?? 100,
-      rows: out.isTTY ? (out.rows ?? 40) : Infinity,
+      columns: out.columns || COLUMNS,
+      rows: out.isTTY ? out.rows || ROWS : Infinity,
       color: color ?? out.isTTY === true,
     };
   }
@@ -209,7 +214,6 @@ class Watching {
     this.#finished = true;
     this.#timer?.cancel();
     this.#options.signal?.removeEventListener("abort", this.#stop);
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, this.#stop);
     if (this.#drawn > 0) this.#options.out.write("\x1b[?25h");
     this.#connection?.close();
     this.#end(code);
