@@ -31,7 +31,8 @@ export class Arena {
   /** `bytesMax`: the bound of all books together; at most 4 GiB, which is what 32-bit addresses of a WebAssembly memory reach. */
   constructor(bytesMax = 2 ** 31) {
     this.#bytesMax = bytesMax;
-    this.#memory = new WebAssembly.Memory({ initial: 1, maximum: Math.ceil(bytesMax / PAGE_BYTES) });
+    const pagesMax = Math.ceil(bytesMax / PAGE_BYTES);
+    this.#memory = new WebAssembly.Memory({ initial: Math.min(GROW_PAGES, pagesMax), maximum: pagesMax });
     this.#view();
   }
 

@@ -184,16 +184,9 @@ export class Book {
     const { ladders, arena } = this.#shelf;
     const link = this.#ladderLink(runner, kind, count, sequence);
     const first = arena.u32[link] as number;
-    let at = first;
-    if (isLevelLadder(kind)) {
-      for (let i = from; i < from + count * 3; i += 3) {
-        at = ladders.setLevel(at, tape[i] as number, tape[i + 1] as number, tape[i + 2] as number, sequence);
-      }
-    } else {
-      for (let i = from; i < from + count * 2; i += 2) {
-        at = ladders.set(at, tape[i] as number, tape[i + 1] as number, sequence);
-      }
-    }
+    const at = isLevelLadder(kind)
+      ? ladders.setLevels(first, tape, from, count, sequence)
+      : ladders.setPrices(first, tape, from, count, sequence);
     if (at !== first) this.#shelf.arena.u32[link] = at;
   }
 

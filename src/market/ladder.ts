@@ -104,28 +104,48 @@ export class Ladders {
     return (this.#arena.u32[at * 2 + 3] as number) + (this.#arena.u16[(at + HEAD + i) * 4 + 3] as number);
   }
 
-  /** Sets the size at a price; 0 deletes. Returns the ladder's address, which may be another. */
-  set(at: number, price: number, size: number, sequence: number): number {
-    this.#arena.u32[at * 2 + 5] = sequence;
-    if (this.isWide(at)) return this.#setWide(at, price, size, sequence);
-    const code = priceCode(price);
-    const cents = hundredths(size);
-    if (code >= 0 && cents >= 0) return this.#setCompact(at, code, cents, sequence);
-    return this.#setWide(this.#moved(at, this.capacity(at), true), price, size, sequence);
+  /**
+   * Sets the sizes at `count` prices, (price, size) pairs as they stand on a tape from `from` on; 0 deletes. Returns the ladder's address, which may be another.
+   * Nearly all values go through here, so nothing is looked up twice and what the loop needs is at hand.
+   */
+  setPrices(at: number, tape: Float64Array, from: number, count: number, sequence: number): number {
+    const arena = this.#arena;
+    let ladder = at;
+    for (let i = from, end = from + count * 2; i < end; i += 2) {
+      const code = priceCode(tape[i] as number);
+      const cents = hundredths(tape[i + 1] as number);
+      const { u32, u16 } = arena;
+      const isWide = ((u32[ladder * 2] as number) & WIDE) !== 0;
+      if (isWide || code < 0 || cents < 0) {
+        if (!isWide) ladder = this.#moved(ladder, this.capacity(ladder), true);
+        ladder = this.#setWide(ladder, tape[i] as number, tape[i + 1] as number, sequence);
+        continue;
+      }
+      const first = (ladder + HEAD) * 4 + 2;
+      const entries = u16[ladder * 4 + 2] as number;
+      let low = 0;
+      let high = entries;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if ((u16[first + middle * 4] as number) < code) low = middle + 1;
+        else high = middle;
+      }
+      if (low < entries && u16[first + low * 4] === code) this.#writeCompact(ladder, low, code, cents, sequence);
+      else if (cents !== 0) ladder = this.#insertCompact(ladder, low, code, cents, sequence);
+    }
+    arena.u32[ladder * 2 + 5] = sequence;
+    return ladder;
   }
 
-  /** The one that nearly all values go through, so it looks nothing up twice. */
-  #setCompact(at: number, code: number, cents: number, sequence: number): number {
+  /** Puts a new price in at `place`, which a purge of tombstones to make room may move. */
+  #insertCompact(at: number, place: number, code: number, cents: number, sequence: number): number {
     let ladder = at;
-    let i = this.#findCode(ladder, code);
-    if (i === this.count(ladder) || this.#arena.u16[(ladder + HEAD + i) * 4 + 2] !== code) {
-      if (cents === 0) return ladder;
-      if (this.count(ladder) === this.capacity(ladder)) {
-        ladder = this.#withRoom(ladder);
-        i = this.#findCode(ladder, code);
-      }
-      this.#insert(ladder, i, 1);
+    let i = place;
+    if (this.count(at) === this.capacity(at)) {
+      ladder = this.#withRoom(at);
+      i = this.#findCode(ladder, code);
     }
+    this.#insert(ladder, i, 1);
     this.#writeCompact(ladder, i, code, cents, sequence);
     return ladder;
   }
@@ -143,17 +163,32 @@ export class Ladders {
     return ladder;
   }
 
-  /** Sets a level; size 0 deletes it. Returns the ladder's address, which may be another. */
-  setLevel(at: number, level: number, price: number, size: number, sequence: number): number {
-    this.#arena.u32[at * 2 + 5] = sequence;
-    let ladder = this.#fitting(at, price, size);
-    if (level >= this.count(ladder)) {
-      if (size === 0) return ladder;
-      while (this.capacity(ladder) <= level) ladder = this.#grown(ladder, level + 1);
-      for (let i = this.count(ladder); i <= level; i++) this.#write(ladder, i, 0, 0, this.#base(ladder));
-      this.#setCount(ladder, level + 1);
+  /** Sets `count` levels, (level, price, size) triples as they stand on a tape; size 0 deletes. Returns the ladder's address, which may be another. */
+  setLevels(at: number, tape: Float64Array, from: number, count: number, sequence: number): number {
+    let ladder = at;
+    for (let i = from, end = from + count * 3; i < end; i += 3) {
+      const level = tape[i] as number;
+      const size = tape[i + 2] as number;
+      const price = size === 0 ? 0 : (tape[i + 1] as number);
+      const code = priceCode(price);
+      const cents = hundredths(size);
+      if (level >= this.count(ladder)) {
+        if (size === 0) continue;
+        ladder = this.#withLevels(ladder, level + 1);
+      }
+      if ((code < 0 || cents < 0) && !this.isWide(ladder)) ladder = this.#moved(ladder, this.capacity(ladder), true);
+      if (this.isWide(ladder)) this.#writeWide(ladder, level, price, size, sequence);
+      else this.#writeCompact(ladder, level, code, cents, sequence);
     }
-    this.#write(ladder, level, size === 0 ? 0 : price, size, sequence);
+    this.#arena.u32[ladder * 2 + 5] = sequence;
+    return ladder;
+  }
+
+  #withLevels(at: number, levels: number): number {
+    const ladder = this.capacity(at) < levels ? this.#grown(at, levels) : at;
+    const base = this.isWide(ladder) ? 0 : (this.#arena.u32[ladder * 2 + 3] as number);
+    for (let i = this.count(ladder); i < levels; i++) this.#write(ladder, i, 0, 0, base);
+    this.#setCount(ladder, levels);
     return ladder;
   }
 
@@ -163,10 +198,6 @@ export class Ladders {
     for (let i = 0; i < this.count(at); i++) {
       if (this.size(at, i) !== 0) this.#write(at, i, this.price(at, i), 0, sequence);
     }
-  }
-
-  #base(at: number): number {
-    return this.isWide(at) ? 0 : (this.#arena.u32[at * 2 + 3] as number);
   }
 
   #writeHead(at: number, kind: number, count: number, capacity: number, next: number): void {
@@ -302,12 +333,6 @@ export class Ladders {
   #grown(at: number, capacity: number): number {
     if (this.capacity(at) === ENTRIES_MAX) throw new Error(`a ladder of more than ${ENTRIES_MAX} prices`);
     return this.#moved(at, Math.min(ENTRIES_MAX, Math.max(capacity, 2)), this.isWide(at));
-  }
-
-  /** The ladder, wide if these values need it. */
-  #fitting(at: number, price: number, size: number): number {
-    if (this.isWide(at) || (priceCode(price) >= 0 && hundredths(size) >= 0)) return at;
-    return this.#moved(at, this.capacity(at), true);
   }
 
   #moved(at: number, capacity: number, wide: boolean): number {
