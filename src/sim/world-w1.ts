@@ -1,0 +1,172 @@
+import type { MarketChange } from "./naive.ts";
+import type { WorldStage } from "./world.ts";
+import { Cycle } from "./world-cycle.ts";
+import { ZipfDraw } from "./world-draw.ts";
+import { type Fixture, type Game, type MarketSpec, runnersNamed } from "./world-game.ts";
+import { WorldMarket } from "./world-market.ts";
+import type { Depth } from "./world-runner.ts";
+
+export interface EventDayOptions {
+  readonly markets: number;
+  readonly runners: number;
+  readonly depth: Depth;
+  readonly changesPerSecond: number;
+  /** The exponent of Zipf's law over markets. */
+  readonly zipf: number;
+  readonly burst: { readonly everyMs: number; readonly forMs: number; readonly times: number };
+  /** So often a market, drawn like one that trades, is suspended, and for so long. */
+  readonly suspensionEveryMs: number;
+  readonly suspendedMs: number;
+}
+
+/** Workload W1, "event day" (performance.md): the numbers are fixed, so that results can be compared. */
+export const W1: EventDayOptions = {
+  markets: 20_000,
+  runners: 8,
+  depth: { levels: 10, tradedLevels: 15, pence: 5_000, spread: 2 },
+  changesPerSecond: 2_000,
+  zipf: 1,
+  burst: { everyMs: 60_000, forMs: 10_000, times: 5 },
+  suspensionEveryMs: 1_000,
+  suspendedMs: 5_000,
+};
+
+const IMAGES_PER_MESSAGE = 200;
+/** Draws for a market that trades and has not yet, before a cycle's share is given up. */
+const DRAWS_MAX = 32;
+
+/** Markets that never end: as many changes as asked for, books of one shape throughout, so that a measurement measures the same all along. */
+export class EventDay {
+  readonly markets: readonly WorldMarket[];
+  readonly #options: EventDayOptions;
+  readonly #stage: WorldStage;
+  readonly #cycle: Cycle;
+  readonly #draw: ZipfDraw;
+  readonly #touched = new Set<WorldMarket>();
+  readonly #suspended: { readonly market: WorldMarket; readonly until: number }[] = [];
+  readonly #beganAt: number;
+  #suspendsAt: number;
+  #versions = 0;
+  #owed = 0;
+
+  constructor(options: EventDayOptions, stage: WorldStage) {
+    this.#options = options;
+    this.#stage = stage;
+    this.#draw = new ZipfDraw(options.markets, options.zipf, stage.random);
+    this.#cycle = new Cycle(stage.clock, (elapsedMs) => this.#step(elapsedMs));
+    this.#beganAt = stage.clock.monotonic();
+    this.#suspendsAt = this.#beganAt + options.suspensionEveryMs;
+    this.markets = Array.from({ length: options.markets }, (_, n) => this.#market(n));
+  }
+
+  /** Publishes every market's image and goes on from there. */
+  start(): void {
+    const wall = Math.trunc(this.#stage.clock.wall());
+    for (let from = 0; from < this.markets.length; from += IMAGES_PER_MESSAGE)
+      this.#stage.publish(
+        wall,
+        this.markets.slice(from, from + IMAGES_PER_MESSAGE).map((market) => market.image()),
+      );
+    this.#cycle.start();
+  }
+
+  stop(): void {
+    this.#cycle.stop();
+  }
+
+  #step(elapsedMs: number): void {
+    const now = this.#stage.clock.monotonic();
+    const changes = [...this.#suspensions(now), ...this.#trades(now, elapsedMs)];
+    if (changes.length > 0) this.#stage.publish(Math.trunc(this.#stage.clock.wall()), changes);
+  }
+
+  #suspensions(now: number): MarketChange[] {
+    const changes: MarketChange[] = [];
+    while (this.#suspended[0] !== undefined && this.#suspended[0].until <= now)
+      changes.push((this.#suspended.shift() as { market: WorldMarket }).market.open(false));
+    for (; this.#suspendsAt <= now; this.#suspendsAt += this.#options.suspensionEveryMs) {
+      const market = this.#anyMarket();
+      if (market === null) continue;
+      this.#suspended.push({ market, until: now + this.#options.suspendedMs });
+      changes.push(market.suspend(null, false));
+    }
+    return changes;
+  }
+
+  /** A cycle has a market once, as the exchange sums it up. */
+  #trades(now: number, elapsedMs: number): MarketChange[] {
+    const { burst, changesPerSecond } = this.#options;
+    const intoMinute = (now - this.#beganAt) % burst.everyMs;
+    const times = intoMinute >= burst.everyMs - burst.forMs ? burst.times : 1;
+    this.#owed += (changesPerSecond * times * elapsedMs) / 1_000;
+    const changes: MarketChange[] = [];
+    this.#touched.clear();
+    for (; this.#owed >= 1; this.#owed--) {
+      const change = this.#change();
+      if (change !== null) changes.push(change);
+    }
+    return changes;
+  }
+
+  #change(): MarketChange | null {
+    const market = this.#anyMarket();
+    if (market === null) return null;
+    this.#touched.add(market);
+    // A trade may find nothing to take; then somebody else does something.
+    for (let tries = 0; tries < DRAWS_MAX; tries++) {
+      const change = market.trade();
+      if (change !== null) return change;
+    }
+    return null;
+  }
+
+  #anyMarket(): WorldMarket | null {
+    for (let draws = 0; draws < DRAWS_MAX; draws++) {
+      const market = this.markets[this.#draw.next()] as WorldMarket;
+      if (market.status === "OPEN" && !this.#touched.has(market)) return market;
+    }
+    return null;
+  }
+
+  #market(n: number): WorldMarket {
+    const { clock, random } = this.#stage;
+    const fixture = steadyFixture(n, this.#options.runners);
+    return new WorldMarket(fixture.markets[0] as MarketSpec, {
+      id: `1.${260_000_000 + n}`,
+      eventId: String(35_000_000 + n),
+      fixture,
+      startsAt: clock.wall() + 3_600_000,
+      depth: this.#options.depth,
+      names: false,
+      random,
+      nextVersion: () => 7_000_000_000 + ++this.#versions,
+    });
+  }
+}
+
+function steadyFixture(n: number, runners: number): Fixture {
+  const names = Array.from({ length: runners }, (_, i) => `Runner ${n}.${i}`);
+  return {
+    name: `Event ${n}`,
+    eventTypeId: "7",
+    countryCode: "GB",
+    timezone: "Europe/London",
+    markets: [
+      { type: "WIN", name: "To Win", runners: runnersNamed(...names), winners: 1, turnInPlay: true, bsp: false },
+    ],
+    game: steadyGame,
+  };
+}
+
+/** Nothing ever happens: all chances are alike, and stay so. */
+const steadyGame: Game = {
+  betDelay: 0,
+  over: false,
+  lastsMs: Number.POSITIVE_INFINITY,
+  stage: 0,
+  chances: ({ runners }) => runners.map(() => 1 / runners.length),
+  play: () => null,
+  force: () => ({ reason: null }),
+  decided: () => false,
+  results: ({ runners }) => runners.map(() => false),
+};
