@@ -36,6 +36,8 @@ export class Book {
   readonly id: MarketId;
   /** The sequence of the batch that first spoke of it. */
   readonly born: number;
+  /** Counts the cache's markets in the order in which they were first heard of; never used twice. */
+  readonly ordinal: number;
   facts: MarketFacts = NO_FACTS;
   /** The last facts ever said, which filters go by: an image that comes without a definition takes nobody's market away. */
   known: MarketFacts = NO_FACTS;
@@ -67,8 +69,9 @@ export class Book {
   #definitionBytes = 0;
 
   /** `sequence`: of the batch that first spoke of it. */
-  constructor(id: MarketId, shelf: Shelf, sequence: number) {
+  constructor(id: MarketId, shelf: Shelf, sequence: number, ordinal: number) {
     this.id = id;
+    this.ordinal = ordinal;
     this.born = this.imageFrom = sequence;
     this.#shelf = shelf;
   }

@@ -48,6 +48,7 @@ export class Cache {
   readonly #touched: Book[] = [];
   readonly #closed = new Set<Book>();
   readonly #dropped: Book[] = [];
+  #ordinals = 0;
   #imageStarted = NOT_INTERRUPTED;
   /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
   readonly #marks: { at: number; sequence: number }[] = [];
@@ -171,7 +172,7 @@ export class Cache {
   #touch(id: MarketId, flags: number): Book {
     let book = this.#books.get(id);
     if (book === undefined) {
-      book = new Book(id, this.#shelf, this.sequence);
+      book = new Book(id, this.#shelf, this.sequence, ++this.#ordinals);
       this.#books.set(id, book);
     } else if (flags & MARKET_IMG || (this.#imageStarted !== NOT_INTERRUPTED && book.last < this.#imageStarted)) {
       book.clear(this.sequence);
