@@ -3,7 +3,7 @@ import { inspect } from "node:util";
 import { TokenList } from "./tokens.ts";
 
 const entries = [
-  { token: "t1", name: "ann" },
+  { token: "t1", name: "ann", marketsMax: undefined },
   { token: "t2", name: "bob", tenant: "brand", connectionsMax: 1, subscriptionsMax: 2, marketsMax: 3 },
 ];
 const codeOf = (answer: object) => ("code" in answer ? answer.code : answer);
@@ -13,9 +13,9 @@ test("a token lets its account in, with what it says or the defaults", () => {
   expect(list.authenticate("any", "t1")).toEqual({
     name: "ann",
     tenant: "default",
-    connectionsMax: 10,
-    subscriptionsMax: 10,
-    marketsMax: 200,
+    connectionsMax: Number.POSITIVE_INFINITY,
+    subscriptionsMax: 20,
+    marketsMax: 100_000,
   });
   expect(list.authenticate(null, "t2")).toMatchObject({ name: "bob", tenant: "brand", marketsMax: 3 });
   expect(list.bySession("t2")).toBe(list.authenticate(null, "t2"));

@@ -22,12 +22,12 @@ export interface TokenEntry extends Partial<Omit<Account, "name">> {
   readonly name: string;
 }
 
-/** What an entry gets that does not say: the exchange's own limits for connections, ours for the rest. */
+/** What an entry gets that does not say: as many connections as the doors take. */
 export const ACCOUNT_DEFAULTS = {
   tenant: "default",
-  connectionsMax: 10,
-  subscriptionsMax: 10,
-  marketsMax: 200,
+  connectionsMax: Number.POSITIVE_INFINITY,
+  subscriptionsMax: 20,
+  marketsMax: 100_000,
 } as const;
 
 /**
@@ -65,8 +65,19 @@ export class TokenList {
     if (token === "") throw new OddswireError("INVALID_CONFIG", `the token of "${said.name}" is empty`);
     const other = this.#accounts.get(key);
     if (other) throw new OddswireError("INVALID_CONFIG", `"${said.name}" and "${other.name}" have the same token`);
-    this.#accounts.set(key, { ...ACCOUNT_DEFAULTS, ...said });
+    this.#accounts.set(key, accountOf(said));
   }
+}
+
+/** Spelled out, as an `undefined` in the entry must not undo a limit. */
+function accountOf(said: Omit<TokenEntry, "token">): Account {
+  return {
+    name: said.name,
+    tenant: said.tenant ?? ACCOUNT_DEFAULTS.tenant,
+    connectionsMax: said.connectionsMax ?? ACCOUNT_DEFAULTS.connectionsMax,
+    subscriptionsMax: said.subscriptionsMax ?? ACCOUNT_DEFAULTS.subscriptionsMax,
+    marketsMax: said.marketsMax ?? ACCOUNT_DEFAULTS.marketsMax,
+  };
 }
 
 function hash(secret: string): string {

@@ -1,0 +1,119 @@
+import type { Goodbye } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Listen, Listener, ListenOptions, Socket, SocketHandler } from "../base/socket.ts";
+import type { Framing, Outlet } from "../delivery/outlet.ts";
+import { LineReader } from "../wire/lines.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { Lobby } from "./lobby.ts";
+import { Outgoing } from "./outgoing.ts";
+import { framed, type Visit } from "./visit.ts";
+
+/** The longest line a client may send: room for a subscription that names every market there is. */
+export const LINE_BYTES_MAX = 1024 * 1024;
+
+export interface DoorOptions {
+  readonly listen: Listen;
+  readonly at: ListenOptions;
+  readonly lobby: Lobby;
+  readonly log: Log;
+}
+
+/** The exchange's own door: TCP or TLS, JSON lines ended by CRLF. A client of the exchange comes in here and notices nothing. */
+export class EsaDoor {
+  readonly #listener: Listener;
+
+  constructor({ listen, at, lobby, log }: DoorOptions) {
+    const leaving = Outgoing.deadlines(lobby.clock);
+    this.#listener = listen(at, (socket) => (lobby.hasRoom() ? new EsaConnection(socket, lobby, leaving, log) : null));
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  /** Takes no more connections; those there are stay. */
+  stop(): void {
+    this.#listener.stop();
+  }
+}
+
+const CRLF: Framing = {
+  overheadMax: 2,
+  before: () => 0,
+  after(out, at) {
+    out[at] = 13;
+    out[at + 1] = 10;
+    return 2;
+  },
+};
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** The way in: bytes become lines, lines the visitor's messages. */
+class EsaConnection implements SocketHandler {
+  readonly #lobby: Lobby;
+  readonly #log: Log;
+  readonly #outlet: EsaOutlet;
+  readonly #lines = new LineReader(LINE_BYTES_MAX);
+  readonly #onLine = (bytes: Uint8Array, start: number, end: number) => this.#line(bytes, start, end);
+
+  constructor(socket: Socket, lobby: Lobby, leaving: Deadlines<Outgoing>, log: Log) {
+    this.#lobby = lobby;
+    this.#log = log;
+    this.#outlet = new EsaOutlet(new Outgoing(socket, leaving), lobby);
+    lobby.opened();
+  }
+
+  open(): void {
+    this.#outlet.visit.greet();
+  }
+
+  data(_: Socket, bytes: Uint8Array): void {
+    if (this.#outlet.outgoing.isLeaving || this.#lines.push(bytes, this.#onLine)) return;
+    this.#outlet.close({ code: "MESSAGE_TOO_LARGE", message: `a line is longer than ${LINE_BYTES_MAX} bytes` });
+  }
+
+  drain(): void {
+    if (this.#outlet.outgoing.drained()) this.#outlet.visit.drained();
+  }
+
+  close(socket: Socket, error?: Error): void {
+    this.#outlet.outgoing.closed();
+    this.#outlet.visit.end(null);
+    this.#lobby.closed();
+    if (error) this.#log.debug({ remote: socket.remote, error: error.message }, "an ESA connection broke");
+  }
+
+  #line(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#outlet.outgoing.isLeaving || start === end) return;
+    let text: string;
+    try {
+      text = utf8.decode(bytes.subarray(start, end));
+    } catch {
+      return this.#outlet.close({ code: "INVALID_UTF8", message: "a line is not UTF-8" });
+    }
+    this.#outlet.visit.receive(text);
+  }
+}
+
+/** The way out. */
+class EsaOutlet implements Outlet {
+  readonly framing = CRLF;
+  readonly extensions = false;
+  readonly outgoing: Outgoing;
+  readonly visit: Visit;
+
+  constructor(outgoing: Outgoing, lobby: Lobby) {
+    this.outgoing = outgoing;
+    this.visit = lobby.enter(this);
+  }
+
+  write(bytes: Uint8Array): number {
+    return this.outgoing.write(bytes);
+  }
+
+  close(goodbye: Goodbye): void {
+    const { rest, words } = this.visit.end(goodbye);
+    this.outgoing.leave(rest, framed(this, words));
+  }
+}

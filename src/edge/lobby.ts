@@ -1,0 +1,102 @@
+import type { Clock } from "../base/clock.ts";
+import type { FaultCode, Goodbye } from "../base/errors.ts";
+import type { Outlet } from "../delivery/outlet.ts";
+import type { Account } from "../tenancy/tokens.ts";
+import { Deadlines } from "./deadlines.ts";
+import { type HubFace, Visit, type VisitHost } from "./visit.ts";
+
+/** A connection that has neither subscribed nor asked anything for so long is closed; the exchange's own figure. */
+export const IDLE_MS_MAX = 15_000;
+
+export interface LobbyOptions {
+  readonly hub: HubFace;
+  readonly tokens: Pick<VisitHost, "authenticate">;
+  readonly clock: Clock;
+  /** Connections at all doors together; below the process's limit of open files. */
+  readonly connectionsMax: number;
+  /** Three digits that tell this node's connection ids from another's. */
+  readonly node?: string;
+}
+
+/** Everybody who is in, whichever door they came by: who may come in, how many there are, and who has been standing around for too long. */
+export class Lobby implements VisitHost {
+  readonly hub: HubFace;
+  readonly clock: Clock;
+  readonly idle: Deadlines<Visit>;
+
+  // counters, read by ops
+  /** Connections that a door has open, in a handshake or further. */
+  connections = 0;
+  readonly ends = new Map<FaultCode | "LEFT", number>();
+
+  readonly #options: LobbyOptions;
+  readonly #outlets = new Map<Visit, Outlet>();
+  readonly #admitted = new Map<string, number>();
+  #visits = 0;
+
+  constructor(options: LobbyOptions) {
+    this.#options = options;
+    this.hub = options.hub;
+    this.clock = options.clock;
+    this.idle = new Deadlines(options.clock, IDLE_MS_MAX, (visit) => visit.idled());
+  }
+
+  /** A door asks before it takes a connection, and calls `closed` once for each it took. */
+  hasRoom(): boolean {
+    return this.connections < this.#options.connectionsMax;
+  }
+
+  opened(): void {
+    this.connections++;
+  }
+
+  closed(): void {
+    this.connections--;
+  }
+
+  /** Begins a conversation; the door calls `greet` when the outlet can take it. */
+  enter(outlet: Outlet): Visit {
+    const visit = new Visit(this, outlet, this.#nextConnectionId());
+    this.#outlets.set(visit, outlet);
+    return visit;
+  }
+
+  /** Says goodbye to everybody. */
+  closeAll(goodbye: Goodbye): void {
+    for (const outlet of [...this.#outlets.values()]) outlet.close(goodbye);
+  }
+
+  authenticate(appKey: string | null, session: string | null): Account | Goodbye {
+    return this.#options.tokens.authenticate(appKey, session);
+  }
+
+  admit(account: Account): number | Goodbye {
+    const open = this.#admitted.get(keyOf(account)) ?? 0;
+    if (open >= account.connectionsMax) {
+      const message = `You have exceeded your max connection limit which is: ${account.connectionsMax} connection(s)`;
+      return { code: "MAX_CONNECTION_LIMIT_EXCEEDED", message };
+    }
+    this.#admitted.set(keyOf(account), open + 1);
+    return Math.min(account.connectionsMax - open - 1, Math.max(0, this.#options.connectionsMax - this.connections));
+  }
+
+  departed(visit: Visit, account: Account | null, goodbye: Goodbye | null): void {
+    this.#outlets.delete(visit);
+    const why = goodbye?.code ?? "LEFT";
+    this.ends.set(why, (this.ends.get(why) ?? 0) + 1);
+    if (account === null) return;
+    const open = (this.#admitted.get(keyOf(account)) ?? 0) - 1;
+    if (open > 0) this.#admitted.set(keyOf(account), open);
+    else this.#admitted.delete(keyOf(account));
+  }
+
+  /** In the exchange's form: node, UTC time, running number. */
+  #nextConnectionId(): string {
+    const time = new Date(this.clock.wall()).toISOString().replace(/\D/g, "").slice(2, 14);
+    return `${this.#options.node ?? "001"}-${time}-${++this.#visits}`;
+  }
+}
+
+function keyOf(account: Account): string {
+  return JSON.stringify([account.tenant, account.name]);
+}

@@ -1,0 +1,225 @@
+import type { Clock } from "../base/clock.ts";
+import { FAULTS, type Goodbye } from "../base/errors.ts";
+import type { Outlet } from "../delivery/outlet.ts";
+import type { Account, Visitor } from "../tenancy/tokens.ts";
+import { type ClientRequest, parseRequest, type SubscribeRequest } from "../wire/requests.ts";
+import { asciiJson } from "../wire/text.ts";
+import type { Deadlines } from "./deadlines.ts";
+
+/** More requests than this within the window is TOO_MANY_REQUESTS: a subscription costs a walk over the markets. */
+export const REQUESTS_MAX = 300;
+export const REQUESTS_WINDOW_MS = 10_000;
+
+/** What the conversation needs of the hub. */
+export interface HubFace {
+  join(outlet: Outlet, visitor: Visitor): HubSession;
+}
+
+export interface HubSession {
+  say(message: string): void;
+  subscribe(request: SubscribeRequest): Goodbye | null;
+  unsubscribe(id: number): boolean;
+  drained(): void;
+  /** Lets go. What a write had left over may come back, to be written before any last words. */
+  leave(): unknown;
+}
+
+/** What a visit asks of the house it is in; `Lobby` is one. */
+export interface VisitHost {
+  readonly hub: HubFace;
+  readonly clock: Clock;
+  /** Visits without a subscription; the host ends those that are due. */
+  readonly idle: Deadlines<Visit>;
+  authenticate(appKey: string | null, session: string | null): Account | Goodbye;
+  /** Counts one more connection of the account; how many more it may open, or why not even this one. */
+  admit(account: Account): number | Goodbye;
+  /** The visit is over; with its account where it was admitted. */
+  departed(visit: Visit, account: Account | null, goodbye: Goodbye | null): void;
+}
+
+/** What is still to be written when a visit ends: what the hub's last write left over, and the dialect's goodbye (JSON text, ASCII). */
+export interface Parting {
+  readonly rest: Uint8Array | null;
+  readonly words: string;
+}
+
+type State =
+  | { readonly kind: "greeted" }
+  | { readonly kind: "authenticated"; readonly account: Account; readonly session: HubSession }
+  | { readonly kind: "subscribed"; readonly account: Account; readonly session: HubSession }
+  | { readonly kind: "over" };
+
+const NOTHING_LEFT: Parting = { rest: null, words: "" };
+
+/**
+ * A visitor's conversation, the same on every door.
+ *
+ *     greeted ── authentication ──> authenticated ── marketSubscription ──> subscribed
+ *        └──────────┴── refused, idle for 15 s, asked too much, hub or user let go ──┴──> over
+ *
+ * The door hands in messages (`receive`), says when there is room (`drained`), and that it is over (`end`, whoever ended it). Until the visitor is
+ * authenticated the words go straight to the outlet; afterwards the hub writes them, in order with everything else. Nothing is sent that was not asked
+ * for before the first subscription: betfairlightweight takes one read for one message until then.
+ */
+export class Visit {
+  readonly connectionId: string;
+  readonly #host: VisitHost;
+  readonly #outlet: Outlet;
+  #state: State = { kind: "greeted" };
+  /** The request that is being refused for good, for `end` to name. */
+  #failing: number | null = null;
+  #windowStart = 0;
+  #requests = 0;
+
+  constructor(host: VisitHost, outlet: Outlet, connectionId: string) {
+    this.#host = host;
+    this.#outlet = outlet;
+    this.connectionId = connectionId;
+  }
+
+  /** The first word is ours. */
+  greet(): void {
+    this.#host.idle.putOff(this);
+    this.#say({ op: "connection", connectionId: this.connectionId });
+  }
+
+  /** One message of the visitor. */
+  receive(text: string): void {
+    if (this.#state.kind === "over") return;
+    if (this.#state.kind !== "subscribed") this.#host.idle.putOff(this);
+    if (this.#asksTooOften()) {
+      const message = `more than ${REQUESTS_MAX} requests in ${REQUESTS_WINDOW_MS} ms`;
+      return this.#fail(null, { code: "TOO_MANY_REQUESTS", message });
+    }
+    this.#answer(parseRequest(text, this.#outlet.extensions));
+  }
+
+  drained(): void {
+    if (this.#state.kind === "authenticated" || this.#state.kind === "subscribed") this.#state.session.drained();
+  }
+
+  /** Neither subscribed nor asking: the host's `idle` says so. */
+  idled(): void {
+    const message = `Connection is not subscribed and is idle: ${this.#host.idle.ms} ms`;
+    this.#fail(null, { code: "TIMEOUT", message });
+  }
+
+  /** The door is closing, whoever wants it (null: the visitor just went). Lets go of the hub and says what is still to be written. */
+  end(goodbye: Goodbye | null): Parting {
+    const state = this.#state;
+    if (state.kind === "over") return NOTHING_LEFT;
+    this.#state = { kind: "over" };
+    this.#host.idle.drop(this);
+    this.#host.departed(this, state.kind === "greeted" ? null : state.account, goodbye);
+    const rest = state.kind === "greeted" ? null : state.session.leave();
+    const words = goodbye ? asciiJson(this.#failure(this.#failing, goodbye, true)) : "";
+    return { words, rest: rest instanceof Uint8Array ? rest : null };
+  }
+
+  #answer(request: ClientRequest): void {
+    if (request.kind === "invalid") return this.#refuse(request.id, request);
+    if (request.kind === "authentication") return this.#authenticate(request.id, request.appKey, request.session);
+    if (this.#state.kind === "greeted" || this.#state.kind === "over") {
+      return this.#fail(request.id, { code: "NOT_AUTHORIZED", message: "Connection is not authenticated" });
+    }
+    switch (request.kind) {
+      case "marketSubscription":
+        return this.#subscribe(this.#state, request.request);
+      case "unsubscribe":
+        return this.#unsubscribe(this.#state.session, request.id, request.subscription);
+      case "heartbeat":
+        return this.#say(success(request.id));
+      case "orderSubscription":
+        // Orders belong to the account that holds the one upstream; they are nobody else's to see.
+        return this.#fail(request.id, { code: "NOT_AUTHORIZED", message: "order streams are not served here" });
+    }
+  }
+
+  #authenticate(id: number | null, appKey: string | null, session: string | null): void {
+    if (this.#state.kind !== "greeted") {
+      return this.#fail(id, { code: "INVALID_REQUEST", message: "Connection is already authenticated" });
+    }
+    const account = this.#host.authenticate(appKey, session);
+    if ("code" in account) return this.#fail(id, account);
+    const connectionsAvailable = this.#host.admit(account);
+    if (typeof connectionsAvailable !== "number") return this.#fail(id, connectionsAvailable);
+    this.#state = { kind: "authenticated", account, session: this.#host.hub.join(this.#outlet, account) };
+    this.#say({ ...success(id), connectionsAvailable });
+  }
+
+  #subscribe(state: State & { session: HubSession; account: Account }, request: SubscribeRequest): void {
+    const refusal = state.session.subscribe(request);
+    if (refusal !== null) return this.#refuse(request.id, refusal);
+    if (this.#state.kind === "authenticated") {
+      this.#state = { ...state, kind: "subscribed" };
+      this.#host.idle.drop(this);
+    }
+    this.#say(success(request.id));
+  }
+
+  #unsubscribe(session: HubSession, id: number | null, subscription: number): void {
+    if (session.unsubscribe(subscription)) return this.#say(success(id));
+    this.#refuse(id, { code: "INVALID_REQUEST", message: `there is no subscription ${subscription}` });
+  }
+
+  /** Answers that a request failed; for most that ends the connection, as at the exchange. */
+  #refuse(id: number | null, goodbye: Goodbye): void {
+    const known = this.#state.kind !== "greeted";
+    // Where several subscriptions share a connection, a mistake in one must not cost the others.
+    const forgiven = this.#outlet.extensions && known && id !== null && goodbye.code === "INVALID_REQUEST";
+    if (!forgiven && goodbye.code !== "SUBSCRIPTION_LIMIT_EXCEEDED") return this.#fail(id, goodbye);
+    this.#say(this.#failure(id, goodbye, false));
+  }
+
+  /** Ends the connection: the door comes back for the words through `end`. */
+  #fail(id: number | null, goodbye: Goodbye): void {
+    this.#failing = id;
+    this.#outlet.close(goodbye);
+  }
+
+  #failure(id: number | null, goodbye: Goodbye, connectionClosed: boolean): object {
+    return {
+      op: "status",
+      ...(id !== null && { id }),
+      statusCode: "FAILURE",
+      errorCode: FAULTS[goodbye.code].esa,
+      errorMessage: goodbye.message,
+      connectionClosed,
+      connectionId: this.connectionId,
+    };
+  }
+
+  #say(message: object): void {
+    const text = asciiJson(message);
+    if (this.#state.kind === "authenticated" || this.#state.kind === "subscribed") this.#state.session.say(text);
+    else if (this.#state.kind === "greeted") this.#sayAlone(text);
+  }
+
+  /** A few words on a fresh connection; a socket that has no room even for them is not worth keeping. */
+  #sayAlone(text: string): void {
+    const bytes = framed(this.#outlet, text);
+    if (this.#outlet.write(bytes) < bytes.length) this.#fail(null, { code: "SLOW", message: "nothing is being read" });
+  }
+
+  #asksTooOften(): boolean {
+    const now = this.#host.clock.monotonic();
+    if (now - this.#windowStart >= REQUESTS_WINDOW_MS) {
+      this.#windowStart = now;
+      this.#requests = 0;
+    }
+    return ++this.#requests > REQUESTS_MAX;
+  }
+}
+
+/** One message as it goes over the outlet's wire; ASCII text. */
+export function framed({ framing }: Pick<Outlet, "framing">, text: string): Uint8Array {
+  const out = Buffer.allocUnsafe(text.length + 2 * framing.overheadMax);
+  let at = framing.before(out, 0, text.length);
+  at += out.write(text, at, "latin1");
+  at += framing.after(out, at);
+  return out.subarray(0, at);
+}
+
+function success(id: number | null): object {
+  return { op: "status", ...(id !== null && { id }), statusCode: "SUCCESS", connectionClosed: false };
+}
