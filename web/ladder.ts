@@ -4,7 +4,7 @@ import { arrange, element, setAttribute, setText } from "./dom.ts";
 import { flash } from "./flash.ts";
 import { everyFrame } from "./frames.ts";
 import { Trail } from "./trail.ts";
-import { amount, eventName, marketName, price, runnerName, sportName, startTime } from "./words.ts";
+import { amount, eventName, marketName, price, runnerName, sentence, sportName, startTime } from "./words.ts";
 
 /** Prices shown of each side. */
 const DEPTH = 3;
@@ -17,6 +17,7 @@ export class Ladder {
   readonly #parent: HTMLElement;
   readonly #draw = everyFrame(() => this.#drawAll());
   readonly #heading = new Heading();
+  readonly #siblings = element("nav", { class: "siblings", "aria-label": "Markets of this event" });
   readonly #columns = new Columns();
   readonly #rows = new Map<string, RunnerRow>();
   readonly #body = element("div", { class: "runners", role: "rowgroup" });
@@ -41,14 +42,16 @@ export class Ladder {
       this.#body,
     );
     this.#table = element("div", { class: "ladder", "data-testid": "ladder" }, rows, this.#overlay);
-    this.element = element("article", {}, this.#heading.element, this.#table);
+    this.element = element("article", {}, this.#heading.element, this.#siblings, this.#table);
   }
 
-  /** Shows this market from now on; the prices of another are not lit up as changes. */
-  show(book: MarketBook): void {
-    if (book.id !== this.#book?.id) this.#rows.clear();
+  /** Shows this market from now on; the prices of another are not lit up as changes. True where it showed another before. */
+  show(book: MarketBook): boolean {
+    const other = book.id !== this.#book?.id;
+    if (other) this.#rows.clear();
     this.#book = book;
     this.#draw();
+    return other;
   }
 
   /** Shows words instead of a market. */
@@ -56,6 +59,15 @@ export class Ladder {
     this.#book = null;
     this.#words = [title, words];
     this.#draw();
+  }
+
+  /** Links to these markets, this one among them; a market that is alone has nowhere to link to. */
+  linkTo(markets: readonly MarketBook[]): void {
+    this.#siblings.hidden = markets.length < 2;
+    arrange(
+      this.#siblings,
+      markets.length < 2 ? [] : markets.map((book) => siblingLink(book, book.id === this.#book?.id)),
+    );
   }
 
   /** Its book changed, or what can be believed of it. */
@@ -100,6 +112,13 @@ export class Ladder {
     const text = [element("h2", {}, title), element("p", {}, words), element("a", { href: "#all" }, "All markets")];
     arrange(this.#parent, [element("div", { class: "empty", "data-testid": "empty" }, ...text)]);
   }
+}
+
+function siblingLink(book: MarketBook, here: boolean): HTMLElement {
+  const link = element("a", { href: `#${encodeURIComponent(book.id)}` }, marketName(book));
+  setAttribute(link, "data-status", book.status);
+  setAttribute(link, "aria-current", here ? "page" : null);
+  return link;
 }
 
 /** Event, market, its state, and how much is matched. */
@@ -170,7 +189,7 @@ class RunnerRow {
     "div",
     { class: "runner", role: "row", "data-testid": "runner" },
     element("span", { class: "c-runner", role: "rowheader" }, this.#name, this.#result),
-    element("span", { class: "c-trail" }, this.#trail.element),
+    element("span", { class: "c-trail", "aria-hidden": "true" }, this.#trail.element),
     this.#last,
     this.#volume,
     ...this.#back.map((cell) => cell.element).reverse(),
@@ -232,7 +251,7 @@ function factsOf(book: MarketBook, runners: readonly RunnerBook[]): string[] {
   const when = startTime(marketTime, Date.now());
   return [
     ...(eventTypeId ? [sportName(eventTypeId)] : []),
-    ...(venue ? [venue] : []),
+    ...(venue && !eventName(book).includes(venue) ? [venue] : []),
     ...(when && !book.inPlay ? [when] : []),
     `${numberOfActiveRunners || runners.length} runners`,
     ...(betDelay && book.inPlay ? [`${betDelay} s bet delay`] : []),
@@ -250,8 +269,4 @@ function percentage(best: readonly (PriceSize | undefined)[]): string {
   if (best.length === 0 || !best.every((entry) => entry !== undefined && entry[0] > 0)) return "";
   const sum = best.reduce((total, entry) => total + 100 / (entry as PriceSize)[0], 0);
   return `${sum.toFixed(1)}%`;
-}
-
-function sentence(word: string): string {
-  return word.charAt(0) + word.slice(1).toLowerCase().replaceAll("_", " ");
 }

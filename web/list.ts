@@ -1,9 +1,9 @@
-import type { MarketBook, RunnerBook } from "../client/book.ts";
-import type { MarketDefinition } from "../client/messages.ts";
+import type { MarketBook } from "../client/book.ts";
 import { arrange, byId, element, setAttribute, setText } from "./dom.ts";
+import { byEvent, type Facts, factsOf, favouriteOf } from "./facts.ts";
 import { flash } from "./flash.ts";
 import { everyFrame } from "./frames.ts";
-import { eventName, marketName, price, runnerName, sportName, startTime } from "./words.ts";
+import { marketName, price, runnerName, sentence, startTime } from "./words.ts";
 
 /** Rows in the page at most: whoever has more markets searches. */
 const ROWS_SHOWN_MAX = 1_500;
@@ -11,21 +11,6 @@ const ROWS_SHOWN_MAX = 1_500;
 const CLOSED_SHOWN_MAX = 50;
 /** Markets come and go, start and close in bursts: the order is made anew at most this often, milliseconds. */
 const ORDER_MS_MIN = 400;
-
-/** What the order and the search look at, made anew only when a market's definition changes. */
-interface Facts {
-  readonly book: MarketBook;
-  readonly definition: MarketDefinition | null;
-  readonly event: string;
-  readonly eventName: string;
-  readonly sport: string;
-  readonly name: string;
-  readonly start: number;
-  readonly inPlay: boolean;
-  readonly closed: boolean;
-  /** What a search is looked for in, in lower case. */
-  readonly text: string;
-}
 
 /** Which markets the list shows: all, those in play, or those of one sport. */
 type Chip = "All" | "In-play" | `sport:${string}`;
@@ -53,8 +38,11 @@ export class MarketList {
   #chosen: string | null = null;
   #ordering: number | null = null;
   #loaded = false;
+  readonly #ordered: () => void;
 
-  constructor() {
+  /** `ordered` is called whenever markets may have come, gone or changed places. */
+  constructor(ordered: () => void) {
+    this.#ordered = ordered;
     this.#search.addEventListener("input", () => this.#order());
     this.#chips.addEventListener("click", (event) => this.#pick(event.target as HTMLElement));
     this.#events.addEventListener("keydown", (event) => this.#walk(event));
@@ -90,6 +78,13 @@ export class MarketList {
   /** The market at the top of the list; null while there is none. */
   get first(): string | null {
     return this.#events.querySelector<HTMLElement>("a.row")?.dataset.market ?? null;
+  }
+
+  /** The markets of the event that this one belongs to, in the order of the list. */
+  siblings(id: string): MarketBook[] {
+    const event = this.#facts.get(id)?.event;
+    const same = [...this.#facts.values()].filter((facts) => facts.event === event);
+    return (byEvent(same)[0] ?? []).map(({ book }) => book);
   }
 
   #reveal(): void {
@@ -138,6 +133,7 @@ export class MarketList {
     if (this.#linkOf(this.#chosen ?? "")?.ariaCurrent === null) this.#reveal();
     this.#drawChips(all);
     this.#say(all.length, found.length);
+    this.#ordered();
   }
 
   #latelyClosed(id: string): boolean {
@@ -303,66 +299,4 @@ class Row {
     const moved = setText(this.#price, favourite === null ? "" : price(favourite.ltp));
     if (moved && this.link.closest("[data-visible]")) flash(this.#price);
   }
-}
-
-/** The runner that the market thinks likeliest; once it is settled, the winner. */
-function favouriteOf(book: MarketBook): RunnerBook | null {
-  let best: RunnerBook | null = null;
-  for (const runner of book.runners) {
-    if (runner.status === "WINNER") return runner;
-    if (runner.ltp === null || runner.ltp === 0 || runner.status?.startsWith("REMOVED")) continue;
-    if (best === null || runner.ltp < (best.ltp as number)) best = runner;
-  }
-  return best;
-}
-
-function factsOf(book: MarketBook): Facts {
-  const definition = book.definition;
-  const [event, name] = [eventName(book), marketName(book)];
-  const sport = sportName(definition?.eventTypeId);
-  const runners = [...book.runners].map(runnerName).join(" ");
-  return {
-    book,
-    definition,
-    event: definition?.eventId ?? book.id,
-    eventName: event,
-    sport,
-    name,
-    start: Date.parse(definition?.marketTime ?? "") || Number.MAX_SAFE_INTEGER,
-    inPlay: book.inPlay === true,
-    closed: book.closed,
-    text: `${event} ${name} ${sport} ${runners} ${book.id} ${definition?.venue ?? ""}`.toLowerCase(),
-  };
-}
-
-/** Groups of markets, an event each: in-play first, then by start and name, closed ones last. */
-function byEvent(found: readonly Facts[]): Facts[][] {
-  const events = Map.groupBy(found, ({ event }) => event);
-  for (const markets of events.values()) markets.sort(byImportance);
-  return [...events.values()].sort(
-    (a, b) =>
-      Number(a.every(({ closed }) => closed)) - Number(b.every(({ closed }) => closed)) ||
-      Number(b.some(isLive)) - Number(a.some(isLive)) ||
-      earliest(a) - earliest(b) ||
-      (a[0].eventName < b[0].eventName ? -1 : 1),
-  );
-}
-
-const MAIN_TYPES = ["MATCH_ODDS", "WIN"];
-
-function byImportance(a: Facts, b: Facts): number {
-  const main = (facts: Facts) => Number(MAIN_TYPES.includes(facts.definition?.marketType ?? ""));
-  return Number(a.closed) - Number(b.closed) || main(b) - main(a) || a.start - b.start || a.name.localeCompare(b.name);
-}
-
-function isLive(facts: Facts): boolean {
-  return facts.inPlay && !facts.closed;
-}
-
-function earliest(markets: readonly Facts[]): number {
-  return Math.min(...markets.map(({ start }) => start));
-}
-
-function sentence(word: string): string {
-  return word.charAt(0) + word.slice(1).toLowerCase();
 }

@@ -28,7 +28,7 @@ const WIDE = matchMedia("(min-width: 781px)");
 const NOT_HERE = "Not opened yet, or not for this session to see. It appears here as soon as it is.";
 
 const vitals = new Vitals();
-const list = new MarketList();
+const list = new MarketList(() => ladder.linkTo(chosen ? list.siblings(chosen) : []));
 const ladder = new Ladder(byId("market"));
 
 let chosen: string | null | undefined;
@@ -51,6 +51,7 @@ function open(info: Info, credentials: Credentials): void {
       list.loaded([...all.books.values()], removed);
       showSomething();
     },
+    status: touch,
   });
   vitals.watch(connection, () => (market === null ? [all] : [all, market]));
   addEventListener("hashchange", () => choose(connection));
@@ -68,9 +69,14 @@ async function freshDemoSession(): Promise<string> {
   return demo.session;
 }
 
-function changed(state: ConnectionState, info: Info): void {
-  vitals.changed(state);
+/** What can be believed changed. */
+function touch(): void {
+  vitals.touch();
   ladder.touch();
+}
+
+function changed(state: ConnectionState, info: Info): void {
+  touch();
   if (state.kind === "closed" && !info.demo && /TOKEN|SESSION|APP_KEY|AUTHORIZED|410[2-6]/.test(state.code))
     void askForCredentials(state.reason).then(() => location.reload());
 }
@@ -97,7 +103,8 @@ function showSomething(): void {
 
 /** The market that the address names, `#1.234`; null for the list. */
 function marketOf(hash: string): string | null {
-  const id = decodeURIComponent(hash.slice(1));
+  // a broken escape in an address somebody typed is not worth an error, which decodeURIComponent would throw
+  const id = new URLSearchParams(`id=${hash.slice(1)}`).get("id") ?? "";
   return id === "" || id === "all" ? null : id;
 }
 
@@ -106,12 +113,12 @@ function subscribeTo(connection: Connection, id: string): Subscription {
     const book = subscription.books.get(id);
     if (id !== chosen) return;
     if (book === undefined) return ladder.say(`Market ${id} is not here`, NOT_HERE);
-    ladder.show(book);
+    if (ladder.show(book)) ladder.linkTo(list.siblings(id));
     document.title = `${marketName(book)} · Oddswire`;
   };
   const subscription = connection.subscribe(
     { ...MARKET, filter: { marketIds: [id] } },
-    { change: draw, image: draw, status: () => ladder.touch() },
+    { change: draw, image: draw, status: touch },
   );
   return subscription;
 }

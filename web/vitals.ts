@@ -1,6 +1,7 @@
 import type { Connection, ConnectionState } from "../client/connection.ts";
 import type { Subscription, SubscriptionState } from "../client/subscription.ts";
 import { byId, setAttribute, setText } from "./dom.ts";
+import { everyFrame } from "./frames.ts";
 import { age } from "./words.ts";
 
 /** How often the header says how old the last message is, milliseconds. */
@@ -15,25 +16,21 @@ export class Vitals {
   readonly #count = byId("market-count");
   readonly #rate = byId("message-rate");
   readonly #banner = byId("stale-banner");
-  #retryAt = 0;
+  #watched = () => {};
+  /** Something changed: what the head says may be old. */
+  readonly touch = everyFrame(() => this.#watched());
   #counted: { readonly at: number; readonly messages: number }[] = [];
 
   /** Shows these from now on. */
   watch(connection: Connection, subscriptions: () => readonly Subscription[]): void {
-    const draw = () => {
+    this.#watched = () => {
       const all = subscriptions();
       this.#drawState(connection.state, all);
       setText(this.#age, connection.messageAgeMs === null ? "–" : age(connection.messageAgeMs));
       setText(this.#count, String(all[0]?.books.size ?? 0));
       setText(this.#rate, `${this.#messagesASecond(all)}/s`);
     };
-    draw();
-    setInterval(draw, VITALS_MS);
-  }
-
-  /** The connection changed: a wait starts now. */
-  changed(state: ConnectionState): void {
-    if (state.kind === "waiting") this.#retryAt = performance.now() + state.waitMs;
+    setInterval(this.touch, VITALS_MS);
   }
 
   /** Something is wrong before there is a connection. */
@@ -52,7 +49,11 @@ export class Vitals {
           this.#old(states) ? "Connecting again. The prices below may be old." : null,
         );
       case "waiting":
-        return this.#say("waiting", "Reconnecting", `Connection lost. ${this.#inSeconds()} Prices below may be old.`);
+        return this.#say(
+          "waiting",
+          "Reconnecting",
+          `Connection lost. Trying again within ${Math.ceil(state.waitMs / 1_000)} s. The prices below may be old.`,
+        );
       case "idle":
         return this.#say("waiting", "Disconnected", state.reason);
       case "closed":
@@ -77,11 +78,6 @@ export class Vitals {
 
   #old(states: readonly SubscriptionState[]): boolean {
     return states.some((state) => state.kind === "stale");
-  }
-
-  #inSeconds(): string {
-    const seconds = Math.ceil((this.#retryAt - performance.now()) / 1_000);
-    return seconds > 0 ? `Trying again in ${seconds} s.` : "Trying again.";
   }
 
   #say(state: string, word: string, banner: string | null): void {

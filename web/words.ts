@@ -22,21 +22,24 @@ const SPORTS: Readonly<Record<string, string>> = {
   "7524": "Ice Hockey",
 };
 
+const RACING = ["7", "4339"];
+
 export function sportName(eventTypeId: string | undefined): string {
   return eventTypeId === undefined ? "Other" : (SPORTS[eventTypeId] ?? `Sport ${eventTypeId}`);
 }
 
-/** "Match Odds"; from the type where there is no name. */
+/** "Match Odds"; from the type where there is no name; with its time where an event is a day of races. */
 export function marketName(book: MarketBook): string {
-  const { name, marketType } = book.definition ?? {};
-  return name ?? (marketType ? titleCase(marketType) : `Market ${book.id}`);
+  const { name, marketType, marketTime, eventTypeId } = book.definition ?? {};
+  const words = name ?? (marketType ? titleCase(marketType) : `Market ${book.id}`);
+  const time = RACING.includes(eventTypeId ?? "") && marketTime ? timeOfDay(marketTime) : "";
+  return time === "" ? words : `${time} ${words}`;
 }
 
-/** "Arsenal v Chelsea"; for a race without a name, where and when it is run. */
+/** "Arsenal v Chelsea"; for races without a name, where they are run. */
 export function eventName(book: MarketBook): string {
-  const { eventName, venue, marketTime, eventId } = book.definition ?? {};
-  if (eventName) return eventName;
-  if (venue) return marketTime ? `${timeOfDay(marketTime)} ${venue}` : venue;
+  const { eventName, venue, eventId } = book.definition ?? {};
+  if (eventName ?? venue) return (eventName ?? venue) as string;
   return eventId ? `Event ${eventId}` : `Market ${book.id}`;
 }
 
@@ -80,6 +83,11 @@ export function startTime(iso: string | undefined, now: number): string {
   const soon = date.getTime() > now && date.getTime() - now < 6 * 86_400_000;
   const day = soon ? { weekday: "short" as const } : { day: "numeric" as const, month: "short" as const };
   return `${date.toLocaleDateString("en-GB", day)} ${time}`;
+}
+
+/** SUSPENDED → "Suspended". */
+export function sentence(word: string): string {
+  return word.charAt(0) + word.slice(1).toLowerCase().replaceAll("_", " ");
 }
 
 /** OVER_UNDER_25 → "Over Under 25". */
