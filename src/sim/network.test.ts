@@ -126,6 +126,16 @@ describe("a link", () => {
 });
 
 describe("goodbyes", () => {
+  test("what was written is the network's: the writer may use a Buffer again at once", () => {
+    const { clock, near, far } = pair();
+    clock.advance(5);
+    const scratch = Buffer.from("first");
+    expect(near.socket?.write(scratch)).toBe(5);
+    scratch.write("other");
+    clock.advance(5);
+    expect(Buffer.from(far.heard).toString()).toBe("first");
+  });
+
   test("end lets everything arrive first, and closes both ends well", () => {
     const { clock, near, far } = pair(1, { latencyMs: 5, chunkBytesMax: 10 }, noise(100));
     clock.advance(10);

@@ -210,7 +210,8 @@ class End implements Socket {
     if (this.#state !== "open") return 0;
     const taken = Math.min(bytes.length, this.#weather.inFlightBytesMax - this.#inFlight);
     if (taken < bytes.length) this.#wantsDrain = true;
-    this.#send(bytes.slice(0, taken));
+    // A copy of its own: a Buffer's `slice` would be a view of what the writer may fill with something else meanwhile.
+    this.#send(new Uint8Array(bytes.subarray(0, taken)));
     return taken;
   }
 
