@@ -1,1 +1,4 @@
-console.log("hi", process.argv.slice(2));
+import process from "node:process";
+import { runCommand } from "./cli/command.ts";
+
+process.exit(await runCommand(process.argv.slice(2)));

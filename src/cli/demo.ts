@@ -1,0 +1,134 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Gateway, pinoLog, startGateway } from "../app.ts";
+import { OddswireError } from "../base/errors.ts";
+import { type ConfigInput, parseConfig } from "../config.ts";
+import type { Call, Command } from "./command.ts";
+import { DEMO_ACCOUNT, EXCHANGE_OPTIONS, type RunningExchange, startExchange } from "./exchange.ts";
+import { replayProgress } from "./progress.ts";
+import { untilStopped } from "./signals.ts";
+
+const HOST = "127.0.0.1";
+const SESSION = "demo-session-token";
+/** How long the first image may take before we say that something is wrong. */
+const READY_MS_MAX = 60_000;
+
+export const demo: Command = {
+  name: "demo",
+  summary: "a simulated exchange, a gateway and a page, all here: live prices without an account",
+  operands: "[FILE…]",
+  options: {
+    ...EXCHANGE_OPTIONS,
+    "http-port": { value: "PORT", help: "Page, REST and health (8080, or a free port where that is taken)." },
+    "ws-port": { value: "PORT", help: "WebSocket door (8081, or a free port)." },
+    "esa-port": { value: "PORT", help: "The exchange's own protocol on plain TCP (8082, or a free port)." },
+    "esa-tls-port": { value: "PORT", help: "The exchange's own protocol on TLS (8443, or a free port)." },
+    log: { value: "LEVEL", help: "Log lines on standard error: debug, info, warn, error or silent.", default: "warn" },
+  },
+  examples: [
+    "oddswire demo",
+    "oddswire demo --markets 2000 --rate 1000",
+    "oddswire demo --recording 1.200806927.bz2 --speed 20 --loop",
+  ],
+  async run(call) {
+    const log = pinoLog(call.text("log") as "warn");
+    const upstream = await startExchange(call, { host: HOST, tls: 0, identity: 0 }, log);
+    const gateway = await startDemoGateway(call, upstream, log);
+    const playing = upstream.play(replayProgress());
+    if (call.list("recording").length === 0) await ready(gateway);
+    console.log(welcome(call, upstream, gateway));
+    const stopped = untilStopped();
+    await Promise.race([
+      stopped,
+      playing.then(() => console.log("The recording has ended; the last books stand.")).then(() => stopped),
+    ]);
+    await gateway.stop();
+    upstream.stop();
+    return 0;
+  },
+};
+
+async function startDemoGateway(
+  call: Call,
+  upstream: RunningExchange,
+  log: ReturnType<typeof pinoLog>,
+): Promise<Gateway> {
+  const folder = mkdtempSync(join(tmpdir(), "oddswire-demo-"));
+  const certFile = join(folder, "certificate.pem");
+  const keyFile = join(folder, "key.pem");
+  writeFileSync(certFile, upstream.certificate.cert);
+  writeFileSync(keyFile, upstream.certificate.key, { mode: 0o600 });
+  const { username, password, appKey } = DEMO_ACCOUNT;
+  const identity = { loginHost: upstream.identityUrl, certLoginHost: upstream.identityUrl };
+  const exchange = { host: HOST, port: upstream.tlsPort, caFile: certFile, appKey, username, password, ...identity };
+  const visitors = [{ token: SESSION, name: "demo", connectionsMax: 10_000 }];
+  const attempt = (ports: Ports) => {
+    const doors: ConfigInput["doors"] = {
+      http: { host: HOST, port: ports.http },
+      websocket: { host: HOST, port: ports.ws },
+      esa: { host: HOST, port: ports.esa },
+      esaTls: { host: HOST, port: ports.esaTls, certFile, keyFile },
+    };
+    return startGateway(parseConfig({ exchange, doors, visitors }), { log, demo: { session: SESSION, appKey } });
+  };
+  return onUsualPorts(call, attempt);
+}
+
+interface Ports {
+  readonly http: number;
+  readonly ws: number;
+  readonly esa: number;
+  readonly esaTls: number;
+}
+
+/** The ports asked for, else the usual ones, else (where another program has one of those) free ones. */
+async function onUsualPorts(call: Call, attempt: (ports: Ports) => Promise<Gateway>): Promise<Gateway> {
+  const given = (name: string) => call.number(name, 0, 65_535);
+  const ports = (usual: Ports): Ports => ({
+    http: given("http-port") ?? usual.http,
+    ws: given("ws-port") ?? usual.ws,
+    esa: given("esa-port") ?? usual.esa,
+    esaTls: given("esa-tls-port") ?? usual.esaTls,
+  });
+  try {
+    return await attempt(ports({ http: 8080, ws: 8081, esa: 8082, esaTls: 8443 }));
+  } catch (error) {
+    if (!(error instanceof OddswireError && error.code === "PORT_IN_USE")) throw error;
+    return attempt(ports({ http: 0, ws: 0, esa: 0, esaTls: 0 }));
+  }
+}
+
+async function ready(gateway: Gateway): Promise<void> {
+  const until = performance.now() + READY_MS_MAX;
+  while (!gateway.isReady) {
+    if (performance.now() > until)
+      throw new OddswireError("NOT_READY", "the simulated exchange gave no image; run with --log debug to see why");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+function welcome(call: Call, upstream: RunningExchange, gateway: Gateway): string {
+  const files = call.list("recording").length + call.operands.length;
+  const what =
+    files > 0
+      ? `${files} recording${files === 1 ? "" : "s"}`
+      : `${upstream.markets.toLocaleString("en")} markets (seed ${call.text("seed")})`;
+  const page = gateway.httpUrl as string;
+  const [market] = [...gateway.cache.books()].map((book) => book.id);
+  return [
+    "",
+    `Oddswire demo: a simulated exchange plays ${what}, one connection carries it here.`,
+    "",
+    `  Page         ${page}`,
+    `  WebSocket    ${gateway.websocketUrl}`,
+    `  ESA (TCP)    ${HOST}:${gateway.esaPort}`,
+    `  ESA (TLS)    ${HOST}:${gateway.esaTlsPort}`,
+    `  REST         ${page}v1/markets`,
+    `  Credentials  appKey ${DEMO_ACCOUNT.appKey}, session ${SESSION}`,
+    "",
+    `A ladder in this terminal: npx oddswire watch ${page} ${market ?? "MARKET"}`,
+    "Ctrl-C ends it.",
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,143 @@
+import { systemClock } from "../base/clock.ts";
+import { OddswireError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { seededRandom } from "../base/random.ts";
+import { bunListen, freePort } from "../edge/sockets.ts";
+import { type Certificate, loopbackCertificate } from "../sim/certificate.ts";
+import { SimExchange } from "../sim/exchange.ts";
+import { SimIdentity } from "../sim/identity.ts";
+import { Replay, type ReplayProgress } from "../sim/replay.ts";
+import { World } from "../sim/world.ts";
+import { EventDay, W1 } from "../sim/world-w1.ts";
+import { type Call, type OptionSpec, UsageError } from "./command.ts";
+import { existingFiles } from "./files.ts";
+
+/** What the simulated exchange plays, and how: options that `demo` and `simulate` share. */
+export const EXCHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  recording: {
+    value: "FILE…",
+    many: true,
+    help: "Play recordings (plain, .gz, .bz2, .zip, .tar) instead of a generated world.",
+  },
+  speed: { value: "N", help: "So many times as fast as recorded; 0: as fast as it can be read.", default: "1" },
+  loop: { help: "Begin anew when the recordings end." },
+  markets: { value: "N", help: "Markets of the generated world, 10 to 20,000.", default: "40" },
+  rate: { value: "N", help: "Market changes a second in the generated world; by default what suits its size." },
+  seed: { value: "N", help: "The generated world's seed: the same one gives the same world.", default: "1" },
+  workload: { value: "W1", help: "Play workload W1, event day: 20,000 markets, 2,000 changes a second with bursts." },
+};
+
+export const DEMO_ACCOUNT = { username: "demo", password: "demo-password", appKey: "demo-app-key" } as const;
+
+/** A simulated exchange that is up, with what is needed to log in to it. */
+export interface RunningExchange {
+  readonly exchange: SimExchange;
+  readonly identity: SimIdentity;
+  readonly certificate: Certificate;
+  readonly tlsPort: number;
+  readonly plainPort: number | null;
+  readonly identityUrl: string;
+  readonly markets: number;
+  /** Begins to play. For recordings: resolves at the end of the last round; a world has no end. */
+  play(progress?: (progress: ReplayProgress) => void): Promise<void>;
+  stop(): void;
+}
+
+export interface ExchangePorts {
+  readonly host: string;
+  readonly tls: number;
+  /** Absent: no plain door. */
+  readonly plain?: number;
+  readonly identity: number;
+}
+
+/** Starts the exchange that the options describe; it is silent until `play`. */
+export async function startExchange(call: Call, ports: ExchangePorts, log: Log): Promise<RunningExchange> {
+  const seed = call.number("seed", 0, 2 ** 32 - 1) as number;
+  const clock = systemClock;
+  const certificate = await loopbackCertificate();
+  const accounts = [{ username: DEMO_ACCOUNT.username, password: DEMO_ACCOUNT.password }];
+  const identity = new SimIdentity({ clock, random: seededRandom(seed + 1), accounts, appKeys: [DEMO_ACCOUNT.appKey] });
+  const limits = { marketsMax: Number.POSITIVE_INFINITY };
+  const options = {
+    clock,
+    random: seededRandom(seed + 2),
+    log,
+    sessions: identity,
+    appKeys: [DEMO_ACCOUNT.appKey],
+    limits,
+  };
+  const exchange = new SimExchange(options);
+  const feed = makeFeed(call, exchange, seed);
+  const tls = exchange.listen(bunListen, { host: ports.host, port: ports.tls, tls: certificate });
+  const plain = ports.plain === undefined ? null : exchange.listen(bunListen, { host: ports.host, port: ports.plain });
+  const port = ports.identity === 0 ? freePort(ports.host) : ports.identity;
+  const service = Bun.serve({ hostname: ports.host, port, fetch: identity.handle, development: false });
+  return {
+    exchange,
+    identity,
+    certificate,
+    tlsPort: tls.port,
+    plainPort: plain?.port ?? null,
+    identityUrl: `http://${ports.host}:${service.port}`,
+    markets: feed.markets,
+    play: (progress) => feed.play(progress),
+    stop() {
+      feed.stop();
+      exchange.stop();
+      void service.stop(true);
+    },
+  };
+}
+
+interface Feed {
+  readonly markets: number;
+  play(progress?: (progress: ReplayProgress) => void): Promise<void>;
+  stop(): void;
+}
+
+const NEVER = new Promise<void>(() => {});
+
+function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
+  const clock = systemClock;
+  const publish = exchange.publish.bind(exchange);
+  if (call.list("recording").length > 0) {
+    const files = existingFiles([...call.list("recording"), ...call.operands]);
+    const speed = call.number("speed", 0, 1e6) || Number.POSITIVE_INFINITY;
+    let replay: Replay | null = null;
+    return {
+      markets: 0,
+      async play(progress) {
+        const options = { files, order: "merged", speed, loop: call.flag("loop"), rewritePt: true } as const;
+        replay = new Replay(options, {
+          clock,
+          publish,
+          settled: () => exchange.settled(),
+          ...(progress && { onProgress: progress }),
+        });
+        await replay.run();
+      },
+      stop: () => replay?.stop(),
+    };
+  }
+  if (call.operands.length > 0)
+    throw new UsageError(`"${call.operands[0]}" is not an option; to play recordings say --recording FILE`);
+  const stage = { clock, random: seededRandom(seed), publish };
+  const markets = call.number("markets", 10, 20_000) as number;
+  const changesPerSecond = call.number("rate", 1, 20_000);
+  const workload = call.text("workload");
+  if (workload !== undefined && workload !== "W1")
+    throw new OddswireError("INVALID_CONFIG", `there is no workload "${workload}"; try W1`);
+  const world =
+    workload === "W1"
+      ? new EventDay(W1, stage)
+      : new World({ markets, ...(changesPerSecond && { changesPerSecond }) }, stage);
+  return {
+    markets: world.markets.length,
+    play() {
+      world.start();
+      return NEVER;
+    },
+    stop: () => world.stop(),
+  };
+}

@@ -1,0 +1,47 @@
+import { writeFileSync } from "node:fs";
+import { pinoLog } from "../app.ts";
+import type { Command } from "./command.ts";
+import { DEMO_ACCOUNT, EXCHANGE_OPTIONS, startExchange } from "./exchange.ts";
+import { replayProgress } from "./progress.ts";
+import { untilStopped } from "./signals.ts";
+
+export const simulate: Command = {
+  name: "simulate",
+  summary: "the simulated exchange alone, for a gateway or any other exchange client",
+  operands: "[FILE…]",
+  options: {
+    ...EXCHANGE_OPTIONS,
+    host: { value: "ADDRESS", help: "Where to listen.", default: "127.0.0.1" },
+    port: { value: "PORT", help: "ESA on TLS; 0: any free port.", default: "0" },
+    "plain-port": { value: "PORT", help: "ESA on plain TCP; 0: any free port.", default: "0" },
+    "identity-port": { value: "PORT", help: "Identity service over HTTP (login, keepAlive).", default: "0" },
+    "cert-file": { value: "FILE", help: "Where to write the certificate that clients must trust (PEM)." },
+    log: { value: "LEVEL", help: "Log lines on standard error.", default: "warn" },
+  },
+  examples: [
+    "oddswire simulate --markets 500",
+    "oddswire simulate --recording 1.200806927.bz2 --speed 10 --loop",
+    "oddswire simulate --workload W1 --cert-file ca.pem",
+  ],
+  async run(call) {
+    const port = (name: string) => call.number(name, 0, 65_535) as number;
+    const host = call.text("host") as string;
+    const ports = { host, tls: port("port"), plain: port("plain-port"), identity: port("identity-port") };
+    const exchange = await startExchange(call, ports, pinoLog(call.text("log") as "warn"));
+    const certFile = call.text("cert-file");
+    if (certFile !== undefined) writeFileSync(certFile, exchange.certificate.cert);
+    const { username, password, appKey } = DEMO_ACCOUNT;
+    console.log(`ESA (TLS)    ${host}:${exchange.tlsPort}`);
+    console.log(`ESA (TCP)    ${host}:${exchange.plainPort}`);
+    console.log(`Identity     ${exchange.identityUrl}/api/login`);
+    console.log(`Credentials  appKey ${appKey}, username ${username}, password ${password}`);
+    const stopped = untilStopped();
+    const playing = exchange.play(replayProgress());
+    await Promise.race([
+      stopped,
+      playing.then(() => console.log("The recording has ended; the last books stand.")).then(() => stopped),
+    ]);
+    exchange.stop();
+    return 0;
+  },
+};
