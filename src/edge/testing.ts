@@ -108,3 +108,52 @@ export const TOKENS = new TokenList([
   { token: "token-a", name: "ann", connectionsMax: 2 },
   { token: "token-b", name: "bob" },
 ]);
+
+/** A client's frame by hand: as odd as wanted. */
+export interface OddFrame {
+  readonly opcode: number;
+  readonly payload?: Uint8Array | string;
+  readonly fin?: boolean;
+  readonly reserved?: number;
+  readonly masked?: boolean;
+  /** What the header says instead of the true length, and in how many bytes: 0 (in the second byte), 2 or 8. */
+  readonly length?: bigint;
+  readonly lengthBytes?: 0 | 2 | 8;
+}
+
+export function clientFrame(frame: OddFrame, mask: readonly number[] = [0x37, 0xfa, 0x21, 0x3d]): Buffer {
+  const payload = Buffer.from(frame.payload ?? "");
+  const length = frame.length ?? BigInt(payload.length);
+  const lengthBytes = frame.lengthBytes ?? (length < 126n ? 0 : length < 65_536n ? 2 : 8);
+  const masked = frame.masked ?? true;
+  const header = Buffer.alloc(2 + lengthBytes);
+  header[0] = ((frame.fin ?? true) ? 0x80 : 0) | ((frame.reserved ?? 0) << 4) | frame.opcode;
+  header[1] = (masked ? 0x80 : 0) | (lengthBytes === 0 ? Number(length) : lengthBytes === 2 ? 126 : 127);
+  if (lengthBytes === 2) header.writeUInt16BE(Number(length), 2);
+  if (lengthBytes === 8) header.writeBigUInt64BE(length, 2);
+  if (!masked) return Buffer.concat([header, payload]);
+  return Buffer.concat([header, Buffer.from(mask), payload.map((byte, i) => byte ^ (mask[i & 3] as number))]);
+}
+
+export interface ServerFrame {
+  readonly opcode: number;
+  readonly payload: Buffer;
+}
+
+/** Takes whole frames of a server off the front of `bytes`; asserts that they are neither masked, fragmented nor extended. */
+export function serverFrames(bytes: Buffer): { readonly frames: ServerFrame[]; readonly rest: Buffer } {
+  const frames: ServerFrame[] = [];
+  let at = 0;
+  while (bytes.length - at >= 2) {
+    const short = (bytes[at + 1] as number) & 0x7f;
+    const start = at + (short === 127 ? 10 : short === 126 ? 4 : 2);
+    if (bytes.length < start) break;
+    if (((bytes[at] as number) & 0xf0) !== 0x80 || (bytes[at + 1] as number) & 0x80) throw new Error("an odd frame");
+    const length =
+      short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short === 126 ? bytes.readUInt16BE(at + 2) : short;
+    if (bytes.length < start + length) break;
+    frames.push({ opcode: (bytes[at] as number) & 0x0f, payload: bytes.subarray(start, start + length) });
+    at = start + length;
+  }
+  return { frames, rest: bytes.subarray(at) };
+}

@@ -1,0 +1,183 @@
+import { FAULTS, type Goodbye } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Listener, Socket, SocketHandler } from "../base/socket.ts";
+import type { Outlet } from "../delivery/outlet.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { DoorOptions } from "./esa.ts";
+import { closeFrame, controlFrame, FrameReader, type FrameSink, OPCODE, TEXT_FRAMES } from "./frames.ts";
+import { HandshakeReader } from "./handshake.ts";
+import type { Lobby } from "./lobby.ts";
+import { Outgoing } from "./outgoing.ts";
+import { framed, type Visit } from "./visit.ts";
+
+/** The longest message a client may send: room for a subscription that names every market there is. */
+export const MESSAGE_BYTES_MAX = 1024 * 1024;
+/** How long a client may take over the upgrade request. */
+export const HANDSHAKE_MS_MAX = 10_000;
+/** A peer that has not sent a byte for so long is pinged. */
+export const QUIET_MS_MAX = 30_000;
+/** One that then sends none for so long is dead, and dropped. */
+export const PONG_MS_MAX = 15_000;
+
+/** What all connections of the door share. */
+interface Shared {
+  readonly lobby: Lobby;
+  readonly log: Log;
+  readonly handshakes: Deadlines<WebSocketConnection>;
+  readonly quiet: Deadlines<WebSocketConnection>;
+  readonly pongs: Deadlines<WebSocketConnection>;
+  readonly leaving: Deadlines<Outgoing>;
+}
+
+/**
+ * The WebSocket door: the exchange's messages, one a text frame, with our extensions. It listens on a port of its own and answers nothing but an upgrade
+ * to `/v1/ws`. Framing is ours over plain sockets, as one shared write a user is what counts (design.md §7); no compression.
+ */
+export class WebSocketDoor {
+  readonly #listener: Listener;
+
+  constructor({ listen, at, lobby, log }: DoorOptions) {
+    const { clock } = lobby;
+    const shared: Shared = {
+      lobby,
+      log,
+      handshakes: new Deadlines(clock, HANDSHAKE_MS_MAX, (connection) => connection.drop()),
+      quiet: new Deadlines(clock, QUIET_MS_MAX, (connection) => connection.ping()),
+      pongs: new Deadlines(clock, PONG_MS_MAX, (connection) => connection.drop()),
+      leaving: Outgoing.deadlines(clock),
+    };
+    this.#listener = listen(at, (socket) => (lobby.hasRoom() ? new WebSocketConnection(socket, shared) : null));
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  /** Takes no more connections; those there are stay. */
+  stop(): void {
+    this.#listener.stop();
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+const PING = controlFrame(OPCODE.ping, NO_BYTES);
+
+/**
+ * The way in: first an upgrade request, then frames.
+ *
+ *     handshake ── upgrade ──> open ── close frame, goodbye or broken framing ──> leaving
+ *         └── refused ──> leaving        └── silent for too long ──> dropped
+ */
+class WebSocketConnection implements SocketHandler, FrameSink {
+  readonly #socket: Socket;
+  readonly #shared: Shared;
+  readonly #outgoing: Outgoing;
+  #handshake: HandshakeReader | null = new HandshakeReader();
+  readonly #frames = new FrameReader(MESSAGE_BYTES_MAX);
+  #outlet: WebSocketOutlet | null = null;
+
+  constructor(socket: Socket, shared: Shared) {
+    this.#socket = socket;
+    this.#shared = shared;
+    this.#outgoing = new Outgoing(socket, shared.leaving);
+    shared.lobby.opened();
+    shared.handshakes.putOff(this);
+  }
+
+  // ---- the socket's side ----
+
+  data(_: Socket, bytes: Uint8Array): void {
+    if (this.#outgoing.isLeaving) return;
+    if (this.#handshake !== null) return this.#shake(this.#handshake, bytes);
+    this.#shared.quiet.putOff(this);
+    this.#shared.pongs.drop(this);
+    this.#read(bytes);
+  }
+
+  drain(): void {
+    if (this.#outgoing.drained()) this.#outlet?.visit.drained();
+  }
+
+  close(socket: Socket, error?: Error): void {
+    const { handshakes, quiet, pongs, lobby, log } = this.#shared;
+    for (const deadlines of [handshakes, quiet, pongs]) deadlines.drop(this);
+    this.#outgoing.closed();
+    this.#outlet?.visit.end(null);
+    lobby.closed();
+    if (error) log.debug({ remote: socket.remote, error: error.message }, "a WebSocket connection broke");
+  }
+
+  // ---- time's side ----
+
+  ping(): void {
+    this.#outgoing.control(PING);
+    this.#shared.pongs.putOff(this);
+  }
+
+  drop(): void {
+    this.#socket.destroy();
+  }
+
+  // ---- the frames' side ----
+
+  text(message: string): void {
+    this.#outlet?.visit.receive(message);
+    if (this.#outgoing.isLeaving) this.#frames.stop();
+  }
+
+  pinged(payload: Uint8Array): void {
+    this.#outgoing.control(controlFrame(OPCODE.pong, payload));
+  }
+
+  /** The visitor says goodbye: the same back, and out. */
+  closing(code: number | null): void {
+    const frame = code === null ? controlFrame(OPCODE.close, NO_BYTES) : closeFrame(code, "");
+    this.#outgoing.leave(this.#outlet?.visit.end(null).rest ?? null, frame);
+  }
+
+  #shake(handshake: HandshakeReader, bytes: Uint8Array): void {
+    const answer = handshake.push(bytes);
+    if (answer.kind === "more") return;
+    this.#handshake = null;
+    this.#shared.handshakes.drop(this);
+    const response = Buffer.from(answer.response, "latin1");
+    if (answer.kind === "refused") return this.#outgoing.leave(null, response);
+    if (this.#outgoing.write(response) < response.length) return this.drop();
+    this.#outlet = new WebSocketOutlet(this.#outgoing, this.#shared.lobby);
+    this.#shared.quiet.putOff(this);
+    this.#outlet.visit.greet();
+    this.#read(answer.rest);
+  }
+
+  /** Where the framing is broken, a close frame is all that is said. */
+  #read(bytes: Uint8Array): void {
+    const fault = this.#frames.push(bytes, this);
+    if (fault === null) return;
+    const rest = this.#outlet?.visit.end(fault).rest ?? null;
+    this.#outgoing.leave(rest, closeFrame(FAULTS[fault.code].close, fault.message));
+  }
+}
+
+/** The way out. */
+class WebSocketOutlet implements Outlet {
+  readonly framing = TEXT_FRAMES;
+  readonly extensions = true;
+  readonly visit: Visit;
+  readonly #outgoing: Outgoing;
+
+  constructor(outgoing: Outgoing, lobby: Lobby) {
+    this.#outgoing = outgoing;
+    this.visit = lobby.enter(this);
+  }
+
+  write(bytes: Uint8Array): number {
+    return this.#outgoing.write(bytes);
+  }
+
+  /** The dialect's status message first, as some clients look at messages only; then the close frame with the table's code. */
+  close(goodbye: Goodbye): void {
+    const { rest, words } = this.visit.end(goodbye);
+    const close = closeFrame(FAULTS[goodbye.code].close, goodbye.message);
+    this.#outgoing.leave(rest, Buffer.concat([framed(this, words), close]));
+  }
+}
