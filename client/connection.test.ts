@@ -162,6 +162,31 @@ describe("coming back", () => {
     expect([connection.state.kind, server.wire.closedByClient]).toEqual(["waiting", true]);
   });
 
+  test("silence right after the first answer is noticed as soon as any other", () => {
+    const { connection, server, clock } = setUp();
+    const { id } = connection.subscribe({ heartbeatMs: 500 });
+    server.wire.accept();
+    server.wire.say({ op: "mcm", id, pt: 1, ct: "SUB_IMAGE", heartbeatMs: 500 });
+    clock.pass(999);
+    expect(connection.state.kind).toBe("ready");
+    clock.pass(1);
+    expect(connection.state.kind).toBe("waiting");
+  });
+
+  test("several subscriptions come back together, however long the connection was away", () => {
+    const { connection, server, clock } = setUp();
+    const ids = [connection.subscribe().id, connection.subscribe().id];
+    server.wire.accept();
+    for (const id of ids) server.wire.say({ op: "mcm", id, pt: 1, ct: "SUB_IMAGE" });
+    server.wire.cut();
+    clock.pass(60_000);
+    while (connection.state.kind !== "connecting") clock.next();
+    server.wire.accept();
+    expect(connection.state.kind).toBe("ready");
+    const asked = server.wire.sent.filter(({ op }) => op === "marketSubscription").map(({ id }) => id);
+    expect(asked).toEqual(ids);
+  });
+
   test("a first answer that does not come is a loss as well", () => {
     const { connection, server, clock } = setUp();
     connection.subscribe();

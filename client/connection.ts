@@ -214,8 +214,11 @@ export class Connection {
 
   #change(message: ServerMessage & { op: "mcm" }, text: string): void {
     const subscription = this.#subscriptions.get(message.id as number) as MarketSubscription;
+    const { deadline } = subscription;
     try {
       subscription.receive(message, text);
+      // an answer may take longer than a heartbeat: once it is here, silence is to be noticed sooner than was planned for
+      if (subscription.deadline < deadline && this.#carries(subscription)) this.#watch();
     } catch (error) {
       // half a message may be in its books now: only an image makes them right again
       subscription.forgetClk();

@@ -105,7 +105,7 @@ export class MarketSubscription implements Subscription {
   #open: Group | null = null;
   /** The server has answered this connection's request with a complete image or resume. */
   #answered = false;
-  #heardAt = 0;
+  #heardAt = Number.POSITIVE_INFINITY;
   #heard = false;
 
   constructor(id: number, options: SubscriptionOptions, on: SubscriptionHandlers, host: SubscriptionHost) {
@@ -158,7 +158,7 @@ export class MarketSubscription implements Subscription {
     };
   }
 
-  /** The moment (monotonic) at which its silence means that the connection is dead. */
+  /** The moment (monotonic) at which its silence means that the connection is dead; Infinity while nothing is asked for. */
   get deadline(): number {
     return this.#heardAt + (this.#heard ? 2 * this.#heartbeatMs : ANSWER_MS_MAX);
   }
@@ -182,6 +182,7 @@ export class MarketSubscription implements Subscription {
   /** The connection is gone: what stands here may be old from now on. */
   lost(): void {
     this.#answered = false;
+    this.#heardAt = Number.POSITIVE_INFINITY;
     this.#open = null;
     if (this.#state.kind === "live" || this.#state.kind === "stale")
       this.#enter({ kind: "stale", reason: "connection" });
