@@ -109,6 +109,7 @@ const Visitor = z.strictObject({
   token: z.string().min(8).describe("The session token that this visitor authenticates with."),
   name: z.string().min(1).describe("Who it is, for logs and limits."),
   tenant: z.string().min(1).default("default").describe("Whose user it is."),
+  connectionsMax: z.int().min(1).default(1000).describe("Connections at a time."),
   subscriptionsMax: z.int().min(1).max(1000).default(20).describe("Subscriptions at a time on one WebSocket."),
   marketsMax: z.int().min(1).default(100_000).describe("Markets in one subscription."),
 });

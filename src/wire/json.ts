@@ -8,7 +8,8 @@ export class Malformed extends Error {}
 
 /** Deeper nesting than this is refused: nothing the exchange sends is deeper than 6. */
 const DEPTH_MAX = 64;
-const POWERS = Array.from({ length: 23 }, (_, n) => 10 ** n);
+/** Powers of ten that a double holds exactly. */
+export const POWERS = Array.from({ length: 23 }, (_, n) => 10 ** n);
 
 const QUOTE = 34;
 const BACKSLASH = 92;
