@@ -194,8 +194,9 @@ export class Book {
   }
 
   clearLadder(runner: number, kind: LadderKind, sequence: number): void {
-    const at = this.#shelf.arena.u32[this.#ladderLink(runner, kind, 0, sequence)] as number;
-    this.#shelf.ladders.clear(at, sequence);
+    const link = this.#ladderLink(runner, kind, 0, sequence);
+    const at = this.#shelf.ladders.clear(this.#shelf.arena.u32[link] as number, sequence);
+    this.#shelf.arena.u32[link] = at;
   }
 
   /** Gives all its memory back; the book is of no more use. */
@@ -210,7 +211,7 @@ export class Book {
     let link = runner * 2 + 12;
     for (let at = arena.u32[link] as number; at !== 0; at = arena.u32[link] as number) {
       if (ladders.kind(at) === kind) return link;
-      link = at * 2 + 2;
+      link = at * 2 + 1;
     }
     const made = ladders.create(kind, room, sequence);
     this.#shelf.arena.u32[link] = made;
