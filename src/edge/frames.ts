@@ -86,11 +86,6 @@ export class FrameReader {
     return null;
   }
 
-  /** Reads nothing more. */
-  stop(): void {
-    this.#over = true;
-  }
-
   /** The first two bytes are there: checks them and says how long the header is. */
   #begin(): Goodbye | null {
     const first = this.#header[0] as number;
@@ -173,13 +168,13 @@ export class FrameReader {
     if (code !== null && !mayBeSent(code)) return broken(`${code} is not a close code that can be sent`);
     if (decoded(payload.subarray(2)) === null)
       return goodbye("INVALID_UTF8", "the reason of a close frame is not UTF-8");
-    this.stop();
+    this.#over = true;
     sink.closing(code);
     return null;
   }
 
   #refuse(fault: Goodbye): Goodbye {
-    this.stop();
+    this.#over = true;
     return fault;
   }
 }

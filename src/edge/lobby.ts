@@ -32,13 +32,18 @@ export class Lobby implements VisitHost {
   readonly #options: LobbyOptions;
   readonly #outlets = new Map<Visit, Outlet>();
   readonly #admitted = new Map<string, number>();
-  #visits = 0;
+  #lastNumber = 0;
 
   constructor(options: LobbyOptions) {
     this.#options = options;
     this.hub = options.hub;
     this.clock = options.clock;
     this.idle = new Deadlines(options.clock, IDLE_MS_MAX, (visit) => visit.idled());
+  }
+
+  /** Conversations that are not over. */
+  get visits(): number {
+    return this.#outlets.size;
   }
 
   /** A door asks before it takes a connection, and calls `closed` once for each it took. */
@@ -93,7 +98,7 @@ export class Lobby implements VisitHost {
   /** In the exchange's form: node, UTC time, running number. */
   #nextConnectionId(): string {
     const time = new Date(this.clock.wall()).toISOString().replace(/\D/g, "").slice(2, 14);
-    return `${this.#options.node ?? "001"}-${time}-${++this.#visits}`;
+    return `${this.#options.node ?? "001"}-${time}-${++this.#lastNumber}`;
   }
 }
 

@@ -84,6 +84,15 @@ describe("last words", () => {
     expect(socket.taken().toString()).toBe("<mes");
   });
 
+  test("are not held up by a message of which nothing was taken", () => {
+    const { outgoing, socket } = scene(0);
+    expect(outgoing.write(bytes("<message>"))).toBe(0);
+    outgoing.leave(null, bytes("bye"));
+    socket.room = 99;
+    outgoing.drained();
+    expect([socket.taken().toString(), socket.ended, socket.destroyed]).toEqual(["bye", true, false]);
+  });
+
   test("that nobody reads are given up after a grace, unless the connection is over before", () => {
     for (const over of [false, true]) {
       const { outgoing, socket, clock } = scene(1);

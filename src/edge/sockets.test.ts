@@ -42,6 +42,7 @@ for (const kind of ["TCP", "TLS"] as const) {
       await until(() => near.closed && far.closed);
       expect([near.closes, far.closes]).toEqual([1, 1]);
       expect([near.error, far.error]).toEqual([undefined, undefined]);
+      expect([near.drains, far.drains]).toEqual([0, 0]);
       expect(near.socket.write(bytes("x"))).toBe(0);
       expect(far.socket.remote).toMatch(/^127\.0\.0\.1:\d+$/);
     });

@@ -131,6 +131,12 @@ describe("at first", () => {
     });
   }
 
+  test("a mistake before it ends the connection, where it would be forgiven later", () => {
+    const door = new House().enter(true);
+    door.heard();
+    expect(door.ask({ op: "nonsense", id: 3 })).toEqual([failure(3, "INVALID_REQUEST", 'unknown op "nonsense"')]);
+  });
+
   test("a second authentication ends it, on every door", () => {
     for (const extensions of [false, true]) {
       const door = new House().enter(extensions).letIn();
@@ -306,6 +312,6 @@ describe("at the end", () => {
     house.lobby.closeAll({ code: "GOING_AWAY", message: "the server is restarting" });
     for (const door of doors) expect(door.heard().at(-1)).toMatchObject({ errorMessage: "the server is restarting" });
     expect(Object.fromEntries(house.lobby.ends)).toEqual({ GOING_AWAY: 3 });
-    expect(house.lobby.idle.size).toBe(0);
+    expect([house.lobby.idle.size, house.lobby.visits]).toEqual([0, 0]);
   });
 });

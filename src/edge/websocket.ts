@@ -122,7 +122,6 @@ class WebSocketConnection implements SocketHandler, FrameSink {
 
   text(message: string): void {
     this.#outlet?.visit.receive(message);
-    if (this.#outgoing.isLeaving) this.#frames.stop();
   }
 
   pinged(payload: Uint8Array): void {
