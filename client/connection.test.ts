@@ -182,7 +182,7 @@ describe("coming back", () => {
     clock.pass(60_000);
     while (connection.state.kind !== "connecting") clock.next();
     server.wire.accept();
-    expect(connection.state.kind).toBe("ready");
+    expect<string>(connection.state.kind).toBe("ready");
     const asked = server.wire.sent.filter(({ op }) => op === "marketSubscription").map(({ id }) => id);
     expect(asked).toEqual(ids);
   });
