@@ -281,6 +281,16 @@ describe("faults to order", () => {
     expect([far.heard.length, near.toSay.length]).toEqual([3000, 0]);
   });
 
+  test("a slow reader that reads quickly again need not wait for what it would have waited for", () => {
+    const { clock, network, far } = pair(1, { latencyMs: 1, chunkBytesMax: 1_000 }, noise(3_000));
+    network.links()[0]?.far.readAt(0.01);
+    clock.advance(10);
+    expect(far.heard.length).toBeLessThan(3_000);
+    network.links()[0]?.far.readAt(Number.POSITIVE_INFINITY);
+    clock.advance(0);
+    expect(far.heard.length).toBe(3_000);
+  });
+
   test("two cannot listen on one port, and port 0 finds a free one", () => {
     const { network } = world();
     network.listen(AT, () => null);

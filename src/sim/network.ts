@@ -237,6 +237,8 @@ class End implements Socket {
   readAt(bytesPerMs: number): void {
     this.#readBytesPerMs = bytesPerMs;
     this.peer.#peerReadsAgainAt = 0;
+    this.peer.#pump?.cancel();
+    this.peer.#pump = null;
     this.peer.#schedule();
   }
 
