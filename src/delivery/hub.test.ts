@@ -394,6 +394,37 @@ describe("the source's state", () => {
     rig.hub.stop();
   });
 
+  test("is said to those as well who are just being written to", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 2 }] })], {}, false);
+    rig.hub.state("stale");
+    expect(user.messages.at(-1)).toMatchObject({ ct: "HEARTBEAT", status: 503 });
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 3 }] })], {}, false);
+    rig.hub.state("live");
+    expect(user.messages.at(-1)?.status).toBeUndefined();
+    expect(user.books.get("1.1")?.state().runners[0]?.ltp).toBe(3);
+    rig.hub.stop();
+  });
+
+  test("is called good again only to those who have what they missed, whatever their cadence", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1, { conflateMs: 60_000 }));
+    rig.hub.state("stale");
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 3 }] })], { ct: "RESUB_DELTA" });
+    expect(user.books.get("1.1")?.state().runners[0]?.ltp).toBeNull();
+    const before = user.messages.length;
+    rig.hub.state("live");
+    const told = user.messages.slice(before);
+    expect(told[0]?.status).toBeUndefined();
+    expect(told[0]?.mc?.[0]?.rc?.[0]?.ltp).toBe(3);
+    rig.hub.stop();
+  });
+
   test("a quiet subscription hears a heartbeat with its clk within its interval", () => {
     const rig = new Rig();
     rig.send([image("1.1")]);

@@ -114,7 +114,11 @@ export class Hub implements Sink {
   state(state: SourceState): void {
     const status = state === "live" ? null : 503;
     if (status === this.status) return;
+    // What is pending was put together before, and who has something pending is not written to in between.
+    this.#writeDirty();
     this.status = status;
+    // Whoever waits for its beat misses what came since the silence began, and must not be told before it has it that its books are right.
+    if (status === null) for (const beats of this.#beats.values()) for (const beat of beats) beat && this.#turn(beat);
     for (const session of this.sessions) {
       for (const subscription of session.subscriptions.values()) this.#sayHeartbeat(subscription);
     }
