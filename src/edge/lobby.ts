@@ -33,6 +33,8 @@ export class Lobby implements VisitHost {
   readonly #outlets = new Map<Visit, Outlet>();
   readonly #admitted = new Map<string, number>();
   #lastNumber = 0;
+  /** What everybody was told; who comes later, out of a handshake, is told the same. */
+  #goodbye: Goodbye | null = null;
 
   constructor(options: LobbyOptions) {
     this.#options = options;
@@ -66,13 +68,14 @@ export class Lobby implements VisitHost {
     return visit;
   }
 
-  /** Says goodbye to everybody. */
+  /** Says goodbye to everybody, and lets nobody in from now on. */
   closeAll(goodbye: Goodbye): void {
+    this.#goodbye = goodbye;
     for (const outlet of [...this.#outlets.values()]) outlet.close(goodbye);
   }
 
   authenticate(appKey: string | null, session: string | null): Account | Goodbye {
-    return this.#options.tokens.authenticate(appKey, session);
+    return this.#goodbye ?? this.#options.tokens.authenticate(appKey, session);
   }
 
   admit(account: Account): number | Goodbye {

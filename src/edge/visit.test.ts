@@ -89,6 +89,14 @@ const failure = (id: number | null, errorCode: string, errorMessage: string, con
 });
 
 describe("at first", () => {
+  test("who was still in a handshake when everybody was told to go is told the same, and not let in", () => {
+    const house = new House();
+    house.lobby.closeAll({ code: "GOING_AWAY", message: "the server is stopping" });
+    const door = house.enter().letIn();
+    expect(door.closedWith?.code).toBe("GOING_AWAY");
+    expect(house.hub.sessions.length).toBe(0);
+  });
+
   test("the visitor is greeted with an id of the exchange's form, and told nothing else", () => {
     const house = new House();
     expect(house.enter().heard()).toEqual([{ op: "connection", connectionId: "001-241126101112-1" }]);
