@@ -22,7 +22,7 @@ describe("a crooked house is found out", () => {
   test("a straight one is not", () => {
     expect(
       crooked({
-        "src/main.ts": `import { a } from "./market/a.ts";\n// import "../test/x.ts" and Bun.serve\nBun.serve({});`,
+        "src/main.ts": `import { a } from "./market/a.ts";\nconst later = () => import("./cli/demo.ts");\n// import "../test/x.ts" and Bun.serve\nBun.serve({});`,
         "src/market/a.ts": `import type { Clock } from "../base/clock.ts";\nconst url = "wss://x"; // Bun.listen`,
         "src/base/clock.ts": "export const now = () => Date.now();",
         "src/market/a.test.ts": `import { run } from "../sim/run.ts";\nimport { any } from "./arbitrary.ts";`,
@@ -30,6 +30,7 @@ describe("a crooked house is found out", () => {
         "src/delivery/view.ts": `import { Hub } from "./hub.ts";`,
         "src/delivery/hub.ts": `import type { View } from "./view.ts";`,
         "src/market/seek.d.ts": "",
+        "src/cli/demo.ts": `import "../main.ts";`,
         "src/sim/run.ts": `import { connect } from "../../client/client.ts";`,
         "client/client.ts": "export function connect() {}",
       }),

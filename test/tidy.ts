@@ -29,13 +29,14 @@ const ENTRY_POINTS = ["src/main.ts", "src/sim/run.ts"];
 /** Where the runtime's own names may stand, so that another runtime stays a few files away. */
 const BUN_ALLOWED = [
   /^src\/(main|app)\.ts$/,
+  /^src\/cli\//,
   /^src\/edge\//,
   /^src\/exchange\/client\.ts$/,
   /^(test|bench|bin|examples)\//,
 ];
 
 /** Where the machine's own clock and chance may be asked: everybody else on the lower floors is handed them. */
-const CLOCK_ALLOWED = [/^src\/base\/(clock|random)\.ts$/, /^src\/(edge|ops|sim)\//, /^src\/[^/]+\.ts$/];
+const CLOCK_ALLOWED = [/^src\/base\/(clock|random)\.ts$/, /^src\/(edge|ops|sim|cli)\//, /^src\/[^/]+\.ts$/];
 
 /** The judges: a mistake that they shared with what they judge would pass. */
 const JUDGES = /^src\/sim\/(naive|oracle)[^/]*\.ts$/;
@@ -56,7 +57,7 @@ export function findings(tree: SourceTree): Finding[] {
 /**
  * What each file of the tree imports, as paths from the checkout; packages and runtime modules are left out.
  * All of it: a type from upstairs ties the floors together as a function does (so Bun.Transpiler, which drops types, is no help).
- * Or what is loaded when the program runs: two nouns of a room may name each other's types, and only a circle of loading is a trap.
+ * Or what is loaded with it: two nouns of a room may name each other's types, or load each other later, and only a circle of loading is a trap.
  */
 function importGraph(tree: SourceTree, which: "all" | "loaded"): Map<string, string[]> {
   const graph = new Map<string, string[]>();
@@ -76,7 +77,8 @@ function specifiers(text: string, which: "all" | "loaded"): string[] {
   const stated = [...code.matchAll(statement)].filter((match) => which === "all" || match[1] === undefined);
   return [
     ...stated.map((match) => match[2] as string),
-    ...[...code.matchAll(bare), ...code.matchAll(dynamic)].map((match) => match[1] as string),
+    ...[...code.matchAll(bare)].map((match) => match[1] as string),
+    ...(which === "all" ? [...code.matchAll(dynamic)].map((match) => match[1] as string) : []),
   ];
 }
 
