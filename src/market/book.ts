@@ -83,7 +83,7 @@ export class Book {
     if (this.#definitionText !== null) return this.#definitionText;
     if (this.#definitionBytes === 0) return null;
     const start = this.#definitionAt * 8;
-    return unpackDefinition(this.#shelf.arena.u8.slice(start, start + this.#definitionBytes));
+    return unpackDefinition(this.#shelf.arena.u8.subarray(start, start + this.#definitionBytes));
   }
 
   /** The address of the first runner, 0 when there is none; walk on with `nextRunner`. */
