@@ -16,6 +16,8 @@ interface Tally {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: readonly string[];
+  /** What failed, by name. */
+  readonly broken: readonly string[];
 }
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -33,7 +35,7 @@ process.exit(await runAll(groups(words)));
 
 async function runAll(all: readonly Group[]): Promise<number> {
   let [passed, failed] = [0, 0];
-  const skipped: string[] = [];
+  const [skipped, broken]: string[][] = [[], []];
   if (all.length === 0) console.error(`no test file holds ${words.join(" or ")} in its path`);
   for (const [at, group] of all.entries()) {
     console.log(`\n── ${at + 1}/${all.length} ${group.name}`);
@@ -44,9 +46,11 @@ async function runAll(all: readonly Group[]): Promise<number> {
     passed += tally.passed;
     failed += tally.failed;
     skipped.push(...tally.skipped);
+    broken.push(...tally.broken);
   }
   if (skipped.length > 0) console.log(`\nSkipped:\n${skipped.map((name) => `  ${name}`).join("\n")}`);
   failed += reportMissingParts();
+  if (broken.length > 0) console.log(`\nFailed:\n${broken.map((name) => `  ${name}`).join("\n")}`);
   console.log(`\n${closing(passed, failed, skipped.length)}`);
   return failed > 0 || passed === 0 ? 1 : 0;
 }
@@ -69,17 +73,28 @@ function groups(only: readonly string[]): Group[] {
  */
 async function runGroup(group: Group): Promise<Tally> {
   const counts = new Map<string, number>();
-  const skipped: string[] = [];
+  // The runner names these where they stand, and in a larger run once more at the end.
+  const [skipped, broken] = [new Set<string>(), new Set<string>()];
+  const place = group.files.length === 1 ? `${group.name}: ` : "";
   const code = await bunTest(group.files, (line) => {
-    const count = /^\s*(\d+) (pass|fail|error)s?$/.exec(line);
+    const count = /^\s*(\d+) (pass|fail|skip|todo|error)s?$/.exec(line);
     if (count) counts.set(count[2] as string, Number(count[1]));
-    const skip = /^\((?:skip|todo)\) (.*)$/.exec(line);
-    if (skip) skipped.push(`${group.files.length === 1 ? `${group.name}: ` : ""}${skip[1]}`);
+    const named = /^\((skip|todo|fail)\) (.*?)( \[[\d.]+ms\])?$/.exec(line);
+    if (named) (named[1] === "fail" ? broken : skipped).add(place + named[2]);
     if (!count && !QUIET.test(line)) console.log(`   ${line}`);
   });
-  if (code === null) console.log(`   ended after ${GROUP_MS_MAX / 1000} s`);
   const failed = counts.get("fail") ?? 0;
-  return { passed: counts.get("pass") ?? 0, failed: failed === 0 && code !== 0 ? 1 : failed, skipped };
+  if (broken.size === 0 && code !== 0) broken.add(`${group.name}: ${ending(code)}`);
+  return {
+    passed: counts.get("pass") ?? 0,
+    failed: Math.max(failed, broken.size),
+    skipped: [...skipped],
+    broken: [...broken],
+  };
+}
+
+function ending(code: number | null): string {
+  return code === null ? `ended after ${GROUP_MS_MAX / 1000} s` : `exit code ${code}`;
 }
 
 /** Its exit code; null when it ran past its time and was ended; 1 when it exited without closing lines. */
