@@ -64,7 +64,8 @@ export class CatchUpWriter {
   /** The pass is through: in step if nothing moved meanwhile, else on from what it can claim. */
   #finish(subscription: Subscription, catchUp: CatchUp): boolean {
     const { sequence } = this.#hub.cache;
-    const silent = catchUp.kind === "behind" && !catchUp.begun && this.#entries.length === 0;
+    const news = this.#entries.length > 0 || subscription.said !== this.#hub.status;
+    const silent = catchUp.kind === "behind" && !catchUp.begun && !news;
     const claim = catchUp.to;
     if (sequence === claim) subscription.catchUp = null;
     subscription.told = claim;
@@ -115,6 +116,11 @@ export class CatchUpWriter {
         : `,"conflateMs":${subscription.beat.cadence},"heartbeatMs":${request.heartbeatMs}`;
     const initial = last && kind !== "behind" ? `,"initialClk":"${initialClk}"` : "";
     const pt = this.#hub.cache.pt || Math.floor(this.#hub.clock.wall());
-    return ct + initial + this.#hub.headText(last ? subscription.told : null, pt) + terms + segment;
+    // That all is well again is said when everything is there, not with the first part of it.
+    if (last || this.#hub.status !== null) subscription.said = this.#hub.status;
+    // Without segments the first part of an image replaces all that the client had: its old clk is void, and clk 0 claims nothing.
+    const voids = kind === "image" && !begun && !request.segmentationEnabled;
+    const position = last ? subscription.told : voids ? 0 : null;
+    return ct + initial + this.#hub.headText(position, pt, subscription.said) + terms + segment;
   }
 }

@@ -344,7 +344,59 @@ describe("clk and resume", () => {
   });
 });
 
+describe("an image in the middle of the stream", () => {
+  for (const segmentationEnabled of [true, false]) {
+    test(`cut after any byte, ${segmentationEnabled ? "in segments" : "in messages of its own"}, resumes to the same book`, () => {
+      for (let room = 0; room < 2500; room += 25) {
+        const rig = new Rig({ segmentBytesMax: 200, flushBytesMax: 200 });
+        rig.send(Array.from({ length: 6 }, (_, i) => image(`1.${i}`)));
+        const options = { filter: { eventTypeIds: ["1"] }, segmentationEnabled };
+        const user = rig.join();
+        user.session.subscribe(user.request(1, options));
+        user.room = room;
+        rig.send([change("1.0", { marketDefinition: definition({ eventTypeId: "2" }) })]);
+        user.session.leave();
+        rig.send([change("1.0", { marketDefinition: definition() })]);
+        const back = rig.join();
+        for (const [id, book] of user.books) back.books.set(id, book);
+        const { initialClk, clk } = user;
+        back.session.subscribe({ ...back.request(1, options), initialClk, clk });
+        agree(back.books, rig.truth, options.filter);
+        rig.hub.stop();
+      }
+    });
+  }
+});
+
 describe("being behind", () => {
+  test("while the source falls silent: that is told as soon as there is room, though nothing else is new", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    user.room = 10;
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 2 }] })]);
+    rig.hub.state("stale");
+    user.drain(Number.POSITIVE_INFINITY);
+    expect(user.messages.at(-1)?.status).toBe(503);
+    rig.hub.stop();
+  });
+
+  test("when the source comes back: all is called well with the last part of what was missed, not with the first", () => {
+    const rig = new Rig({ segmentBytesMax: 100 });
+    rig.send([image("1.1"), image("1.2")]);
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    rig.hub.state("stale");
+    user.room = 10;
+    for (let i = 0; i < 2; i++) rig.send([image("1.1"), image("1.2")]);
+    rig.hub.state("live");
+    const before = user.messages.length;
+    user.drain(Number.POSITIVE_INFINITY);
+    expect(user.messages.slice(before + 1).map((message) => message.status)).toEqual([503, undefined]);
+    rig.hub.stop();
+  });
+
   test("costs no queue: what was missed comes as one merged delta, stopped markets first", () => {
     const rig = new Rig();
     rig.send([image("1.1"), image("1.2"), image("1.3")]);

@@ -222,6 +222,7 @@ export class Hub implements Sink {
         continue;
       }
       subscription.told = told;
+      subscription.said = this.status;
       subscription.sentAt = now;
     }
     if (out.length > 0) this.send(session, out);
@@ -544,6 +545,7 @@ export class Hub implements Sink {
     out.clear();
     const head = this.headText(subscription.told, Math.floor(this.clock.wall()));
     this.message(session, `${subscription.prefix}${head},"ct":"HEARTBEAT"}`, out);
+    subscription.said = this.status;
     subscription.sentAt = this.clock.monotonic();
     this.messagesOut++;
     this.send(session, out);
@@ -552,9 +554,9 @@ export class Hub implements Sink {
   // ---- bytes ----
 
   /** What follows a message's prefix: clk, publish time, status. */
-  headText(sequence: number | null, pt: number): string {
+  headText(sequence: number | null, pt: number, said = this.status): string {
     const clk = sequence === null ? "" : `,"clk":"${clkOf(sequence)}"`;
-    const status = this.status === null ? "" : `,"status":${this.status}`;
+    const status = said === null ? "" : `,"status":${said}`;
     return `${clk},"pt":${pt}${status}`;
   }
 

@@ -45,6 +45,8 @@ export class Subscription {
   told = 0;
   catchUp: CatchUp | null = null;
   ended = false;
+  /** What it was last told of the source: 503, or null for all is well. */
+  said: number | null = null;
   /** When it was last sent anything, monotonic milliseconds. */
   sentAt = 0;
   /** What the next write is made of: -(head + 1) begins a message, then pairs (offset, length) of entries. */
