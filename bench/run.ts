@@ -2,10 +2,11 @@
 import { parseArgs } from "node:util";
 import { apply } from "./apply.ts";
 import { type Report, table } from "./table.ts";
+import { w1 } from "./w1.ts";
 
 type Bench = (files: readonly string[], progress: (text: string) => void) => Report | Promise<Report>;
 
-const BENCHES: Readonly<Record<string, Bench>> = { apply };
+const BENCHES: Readonly<Record<string, Bench>> = { apply, W1: w1 };
 
 process.exit(await main());
 

@@ -1,20 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import type { Server } from "bun";
 import pino from "pino";
 import packageJson from "../package.json" with { type: "json" };
 import { type Clock, systemClock, type Timer } from "./base/clock.ts";
-import { OddswireError } from "./base/errors.ts";
+import { readText } from "./base/file.ts";
 import type { Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
-import { type Config, readText } from "./config.ts";
-import { Hub } from "./delivery/hub.ts";
-import { EsaDoor } from "./edge/esa.ts";
+import type { Config } from "./config.ts";
 import { httpDoor } from "./edge/http.ts";
-import { Lobby } from "./edge/lobby.ts";
-import { bunDial, bunListen, freePort } from "./edge/sockets.ts";
-import { WebSocketDoor } from "./edge/websocket.ts";
+import { bunServe } from "./edge/server.ts";
+import { bunDial } from "./edge/sockets.ts";
 import { bunPost, EXCHANGE_DEFAULTS, ExchangeClient } from "./exchange/client.ts";
 import type { Credentials } from "./exchange/identity.ts";
 import { IdentitySession, SESSION_DEFAULTS, type Session, staticSession } from "./exchange/session.ts";
@@ -43,10 +37,12 @@ export interface GatewayExtras {
   readonly demo?: { readonly session: string; readonly appKey?: string };
 }
 
-/** From `stop` to the last socket closed by force. */
-export const STOP_MS_MAX = 3_000;
 const SWEEP_MS = 1_000;
-const WEB = fileURLToPath(new URL("../web/", import.meta.url));
+/**
+ * What has been read and decoded is collected after so many bytes of it, 8 ms each time. Each read is a buffer of its own for the collector, an image of
+ * 20,000 markets 100 MB of them; left to its own judgement it lets 40 MB stand (`npm run bench -- W1`).
+ */
+const COLLECT_EVERY_BYTES = 4 * 1024 * 1024;
 
 /** Joins the rooms by role and opens the doors. Throws an OddswireError where a port is taken or a file is missing. */
 export async function startGateway(config: Config, extras: GatewayExtras = {}): Promise<Gateway> {
@@ -55,10 +51,12 @@ export async function startGateway(config: Config, extras: GatewayExtras = {}): 
   const epoch = randomBytes(6).toString("base64url");
   const cache = new Cache({ epoch, clock, ...config.cache });
   const source = exchangeClient(config, clock, log);
-  if (config.role === "ingest") return ingest(source, cache, clock);
-  const edge = await openDoors(config, cache, source, clock, log, extras);
-  source.start(edge.hub);
-  return edge.gateway;
+  if (config.role === "ingest") return ingest(config, source, cache, clock);
+  // A process that serves nobody loads no doors: they are memory that the books can have.
+  const { openDoors } = await import("./doors.ts");
+  const { hub, gateway } = await openDoors(config, cache, source, clock, log, extras);
+  source.start(hub);
+  return gateway;
 }
 
 /** A logger for people and machines: JSON lines on standard error. */
@@ -67,140 +65,73 @@ export function pinoLog(level: Config["log"]["level"]): Log {
 }
 
 /** Holds the stream and the books and serves nobody: what feeds edges elsewhere. */
-function ingest(source: ExchangeClient, cache: Cache, clock: Clock): Gateway {
+function ingest({ doors, visitors }: Config, source: ExchangeClient, cache: Cache, clock: Clock): Gateway {
   let timer: Timer = clock.after(SWEEP_MS, sweep);
   function sweep(): void {
     cache.sweep();
     timer = clock.after(SWEEP_MS, sweep);
   }
-  const sink: Sink = { batch: (batch) => void cache.apply(batch), settled() {}, state() {} };
+  let collectedAt = 0;
+  const sink: Sink = {
+    batch: (batch) => void cache.apply(batch),
+    settled() {
+      if (source.bytes - collectedAt < COLLECT_EVERY_BYTES) return;
+      collectedAt = source.bytes;
+      Bun.gc(true);
+    },
+    state() {},
+  };
+  const ready = () => isReady(source, cache);
+  const info = () => gatewayInfo("ingest", source, cache);
+  const http = bunServe(
+    doors.http,
+    httpDoor({ info, tokens: new TokenList(visitors), isReady: ready, books: new Bookshop(cache), page: new Map() }),
+  );
   source.start(sink);
   return {
     source,
     cache,
-    httpUrl: null,
+    httpUrl: httpUrl(doors.http.host, http.port),
     websocketUrl: null,
     esaPort: null,
     esaTlsPort: null,
     get isReady() {
-      return isReady(source, cache);
+      return ready();
     },
     async stop() {
+      http.stop();
       timer.cancel();
       source.stop();
     },
   };
 }
 
-interface Edge {
-  readonly hub: Hub;
-  readonly gateway: Gateway;
+/** What `/v1/info` says of every gateway. */
+export function gatewayInfo(role: Config["role"], source: ExchangeClient, cache: Cache): object {
+  const { sourceState, messages, connects } = source;
+  const feed = {
+    state: sourceState,
+    ready: isReady(source, cache),
+    markets: cache.size,
+    changes: cache.changes,
+    messages,
+    connects,
+  };
+  return { version: packageJson.version, role, feed };
 }
 
-async function openDoors(
-  config: Config,
-  cache: Cache,
-  source: ExchangeClient,
-  clock: Clock,
-  log: Log,
-  extras: GatewayExtras,
-): Promise<Edge> {
-  const { doors } = config;
-  const page = await pageFiles();
-  const hub = new Hub({ cache, clock, ...config.delivery });
-  const tokens = new TokenList(config.visitors, config.appKeys.length > 0 ? config.appKeys : undefined);
-  const lobby = new Lobby({ hub, tokens, clock, connectionsMax: doors.connectionsMax });
-  const opened: { stop(): void }[] = [];
-  try {
-    const shared = { listen: bunListen, lobby, log };
-    const websocket = keep(opened, new WebSocketDoor({ ...shared, at: doors.websocket }));
-    const esa = doors.esa && keep(opened, new EsaDoor({ ...shared, at: doors.esa }));
-    const esaTls =
-      doors.esaTls && keep(opened, new EsaDoor({ ...shared, at: { ...doors.esaTls, tls: certificate(doors.esaTls) } }));
-    const info = {
-      version: packageJson.version,
-      websocket: { port: websocket.port, path: "/v1/ws" },
-      esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
-      ...(extras.demo && { demo: extras.demo }),
-    };
-    const ready = () => isReady(source, cache);
-    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache), page });
-    const http = keep(opened, serve(doors.http, handle));
-    const host = (name: string) => (name === "0.0.0.0" || name === "::" ? "localhost" : name);
-    const gateway: Gateway = {
-      source,
-      cache,
-      httpUrl: `http://${host(doors.http.host)}:${http.port}/`,
-      websocketUrl: `ws://${host(doors.websocket.host)}:${websocket.port}/v1/ws`,
-      esaPort: esa?.port ?? null,
-      esaTlsPort: esaTls?.port ?? null,
-      get isReady() {
-        return ready();
-      },
-      async stop() {
-        for (const door of opened) door.stop();
-        lobby.closeAll({ code: "GOING_AWAY", message: "the server is stopping; come back in a moment" });
-        source.stop();
-        await gone(lobby, clock);
-        hub.stop();
-      },
-    };
-    return { hub, gateway };
-  } catch (error) {
-    for (const door of opened) door.stop();
-    hub.stop();
-    throw error;
-  }
+export function httpUrl(host: string, port: number): string {
+  return `http://${reachable(host)}:${port}/`;
 }
 
-function keep<T extends { stop(): void }>(opened: { stop(): void }[], door: T): T {
-  opened.push(door);
-  return door;
+/** An address to listen on, as one to go to. */
+export function reachable(host: string): string {
+  return host === "0.0.0.0" || host === "::" ? "localhost" : host;
 }
 
-/** Waits until every user's connection is closed, within bounds. */
-async function gone(lobby: Lobby, clock: Clock): Promise<void> {
-  const until = clock.monotonic() + STOP_MS_MAX;
-  while (lobby.connections > 0 && clock.monotonic() < until)
-    await new Promise<void>((resolve) => clock.after(10, resolve));
-}
-
-function isReady(source: ExchangeClient, cache: Cache): boolean {
+/** True once the exchange's first image is whole. */
+export function isReady(source: ExchangeClient, cache: Cache): boolean {
   return source.images + source.resumes > 0 && !cache.midGroup;
-}
-
-function serve(
-  at: { host: string; port: number },
-  handle: (request: Request) => Response | Promise<Response>,
-): { port: number; stop(): void } {
-  const port = at.port === 0 ? freePort(at.host) : at.port;
-  let server: Server<undefined>;
-  try {
-    server = Bun.serve({ hostname: at.host, port, fetch: handle, development: false });
-  } catch (error) {
-    if ((error as { code?: string }).code !== "EADDRINUSE") throw error;
-    throw new OddswireError(
-      "PORT_IN_USE",
-      `another program listens on ${at.host}:${port}; give another port, or 0 for any free one`,
-    );
-  }
-  return { port: server.port as number, stop: () => void server.stop(true) };
-}
-
-/** The page, bundled once at the start: path → how to answer. */
-async function pageFiles(): Promise<Map<string, () => Response>> {
-  const built = await Bun.build({ entrypoints: [join(WEB, "page.ts")], minify: true, target: "browser" });
-  if (!built.success) throw new AggregateError(built.logs, "the page could not be built");
-  const script = await (built.outputs[0] as Blob).text();
-  const html = await Bun.file(join(WEB, "page.html")).text();
-  const style = await Bun.file(join(WEB, "page.css")).text();
-  const file = (text: string, type: string) => () =>
-    new Response(text, { headers: { "Content-Type": type, "Cache-Control": "no-cache" } });
-  return new Map([
-    ["/", file(html, "text/html; charset=utf-8")],
-    ["/page.js", file(script, "text/javascript; charset=utf-8")],
-    ["/page.css", file(style, "text/css; charset=utf-8")],
-  ]);
 }
 
 function exchangeClient({ exchange }: Config, clock: Clock, log: Log): ExchangeClient {
@@ -237,6 +168,10 @@ function exchangeSession(exchange: Config["exchange"], ca: string | undefined, c
   return new IdentitySession(options, { post: bunPost(ca), clock, random: systemRandom, log });
 }
 
-function certificate({ certFile, keyFile }: { certFile: string; keyFile: string }): { cert: string; key: string } {
+/** Reads a PEM certificate and key. Throws FILE_NOT_FOUND. */
+export function certificate({ certFile, keyFile }: { certFile: string; keyFile: string }): {
+  cert: string;
+  key: string;
+} {
   return { cert: readText(certFile), key: readText(keyFile) };
 }

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import * as z from "zod";
 import { OddswireError } from "./base/errors.ts";
+import { readText } from "./base/file.ts";
 import { FIELD, type FieldName } from "./market/types.ts";
 
 const port = (help: string) => z.int().min(0).max(65_535).describe(help);
@@ -244,19 +244,6 @@ export function readConfig(path: string, env: Readonly<Record<string, string | u
     throw new OddswireError("INVALID_CONFIG", `${path} is not JSON: ${(error as Error).message}`);
   }
   return parseConfig(input, env);
-}
-
-/** A file's text. Throws FILE_NOT_FOUND, naming the file and what is wrong with it. */
-export function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    throw new OddswireError(
-      "FILE_NOT_FOUND",
-      `${path}: ${missing ? "there is no such file" : (error as Error).message}`,
-    );
-  }
 }
 
 /** What the environment sets wins over the file. */

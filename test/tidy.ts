@@ -28,7 +28,7 @@ const ENTRY_POINTS = ["src/main.ts", "src/sim/run.ts"];
 
 /** Where the runtime's own names may stand, so that another runtime stays a few files away. */
 const BUN_ALLOWED = [
-  /^src\/(main|app)\.ts$/,
+  /^src\/(main|app|doors)\.ts$/,
   /^src\/cli\//,
   /^src\/edge\//,
   /^src\/exchange\/client\.ts$/,

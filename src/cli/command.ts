@@ -78,6 +78,13 @@ export function readCall(spec: CommandSpec, argv: readonly string[]): Call {
 
 const HELP: OptionSpec = { help: "Shows this." };
 
+/** The --config option's value. Throws UsageError when there is none. */
+export function configPath(call: Call): string {
+  const path = call.text("config");
+  if (path === undefined) throw new UsageError("--config FILE is needed");
+  return path;
+}
+
 /** A command's own page of help. */
 export function helpOf(spec: CommandSpec): string {
   const entries = Object.entries({ ...spec.options, help: HELP });

@@ -1,21 +1,23 @@
+import { spawnSync } from "node:child_process";
+import process from "node:process";
 import { pinoLog, startGateway } from "../app.ts";
-import { readConfig } from "../config.ts";
-import { configPath } from "./check.ts";
-import type { Command } from "./command.ts";
+import type { Config } from "../config.ts";
+import { type Command, configPath } from "./command.ts";
 import { untilStopped } from "./signals.ts";
 
 export const serve: Command = {
   name: "serve",
   summary: "a gateway: holds the exchange's stream and serves users, as the configuration says",
   options: {
-    config: { value: "FILE", help: "The configuration (JSON); `oddswire check --help` lists what it may hold." },
+    config: { value: "FILE", help: "The configuration (JSON); `oddswire check --options` lists what it may hold." },
   },
   examples: [
     "oddswire serve --config oddswire.json",
     "ODDSWIRE_EXCHANGE_PASSWORD=… oddswire serve --config oddswire.json",
   ],
   async run(call) {
-    const config = readConfig(configPath(call), process.env);
+    const config = checkedConfig(configPath(call));
+    if (config === null) return 1;
     const log = pinoLog(config.log.level);
     const gateway = await startGateway(config, { log });
     const { httpUrl, websocketUrl, esaPort, esaTlsPort } = gateway;
@@ -26,3 +28,17 @@ export const serve: Command = {
     return 0;
   },
 };
+
+/**
+ * The configuration in force, from `oddswire check` in a process of its own; null when it has complained. What checks a configuration (the schema and
+ * its library) is 15 MB of memory that a gateway has need of once.
+ */
+function checkedConfig(path: string): Config | null {
+  const checked = spawnSync(process.execPath, [process.argv[1] as string, "check", "--config", path, "--json"], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  if (checked.status === 0) return JSON.parse(checked.stdout) as Config;
+  process.stderr.write(checked.stderr.replace(/^oddswire check/gm, "oddswire serve"));
+  return null;
+}

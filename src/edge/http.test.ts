@@ -6,7 +6,7 @@ let asked: MarketQuery | null = null;
 
 function door(options: Partial<HttpDoorOptions> = {}) {
   const handle = httpDoor({
-    info: { version: "1" },
+    info: () => ({ version: "1" }),
     tokens: {
       bySession: (token) => (token === "good" ? VISITOR : { code: "INVALID_SESSION_INFORMATION", message: "no" }),
     },

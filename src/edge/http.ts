@@ -46,7 +46,7 @@ export interface BookReader {
 
 export interface HttpDoorOptions {
   /** What `/v1/info` says. */
-  readonly info: object;
+  readonly info: () => object;
   readonly tokens: { bySession(session: string | null): Visitor | Goodbye };
   readonly isReady: () => boolean;
   readonly books: BookReader;
@@ -82,7 +82,7 @@ function answer(request: Request, url: URL, options: HttpDoorOptions): Response 
   if (pathname === "/livez") return json({ alive: true });
   if (pathname === "/readyz")
     return options.isReady() ? json({ ready: true }) : refusal("NOT_READY", FAULTS.NOT_READY.meaning);
-  if (pathname === "/v1/info") return json(options.info);
+  if (pathname === "/v1/info") return json(options.info());
   return withToken(request, options) ?? markets(url, options.books);
 }
 

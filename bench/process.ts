@@ -1,0 +1,68 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+const LINE_MS_MAX = 60_000;
+const TICKS_PER_SECOND = 100;
+
+/** `oddswire …` as a process of its own, that can be asked what it used. */
+export class Oddswire {
+  readonly #child: ChildProcess;
+  readonly lines: string[] = [];
+  readonly #waiting = new Set<() => void>();
+
+  constructor(args: readonly string[]) {
+    this.#child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      createInterface({ input: stream as NonNullable<typeof stream> }).on("line", (line) => {
+        this.lines.push(line);
+        for (const look of this.#waiting) look();
+      });
+    }
+  }
+
+  /** The first line that matches; rejects when none comes in time. */
+  line(pattern: RegExp): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const found = this.lines.find((line) => pattern.test(line));
+        if (found === undefined) return;
+        clearTimeout(timer);
+        this.#waiting.delete(look);
+        resolve(found);
+      };
+      const timer = setTimeout(
+        () => reject(new Error(`no line ${pattern} in ${LINE_MS_MAX} ms:\n${this.lines.join("\n")}`)),
+        LINE_MS_MAX,
+      );
+      this.#waiting.add(look);
+      look();
+    });
+  }
+
+  /** User and system time so far, seconds. */
+  cpuSeconds(): number {
+    const fields = this.#read("stat").split(") ")[1]?.split(" ") ?? [];
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  }
+
+  /** Resident memory now and at its highest, bytes. */
+  memory(): { rss: number; peak: number } {
+    const status = this.#read("status");
+    const bytes = (name: string) => Number(status.match(new RegExp(`${name}:\\s+(\\d+)`))?.[1]) * 1024;
+    return { rss: bytes("VmRSS"), peak: bytes("VmHWM") };
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    this.#child.kill("SIGTERM");
+    await once(this.#child, "exit");
+  }
+
+  #read(name: string): string {
+    return readFileSync(`/proc/${this.#child.pid}/${name}`, "utf8");
+  }
+}

@@ -1,0 +1,110 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { certificate, type Gateway, type GatewayExtras, gatewayInfo, httpUrl, isReady, reachable } from "./app.ts";
+import type { Clock } from "./base/clock.ts";
+import type { Log } from "./base/log.ts";
+import type { Config } from "./config.ts";
+import { Hub } from "./delivery/hub.ts";
+import { EsaDoor } from "./edge/esa.ts";
+import { httpDoor } from "./edge/http.ts";
+import { Lobby } from "./edge/lobby.ts";
+import { bunServe } from "./edge/server.ts";
+import { bunListen } from "./edge/sockets.ts";
+import { WebSocketDoor } from "./edge/websocket.ts";
+import type { ExchangeClient } from "./exchange/client.ts";
+import type { Cache } from "./market/cache.ts";
+import { Bookshop } from "./ops/bookshop.ts";
+import { TokenList } from "./tenancy/tokens.ts";
+
+/** From `stop` to the last socket closed by force. */
+export const STOP_MS_MAX = 3_000;
+const WEB = fileURLToPath(new URL("../web/", import.meta.url));
+
+interface Edge {
+  readonly hub: Hub;
+  readonly gateway: Gateway;
+}
+
+/** Opens the doors that the configuration names, with the hub behind them. Throws an OddswireError where a port is taken or a file is missing. */
+export async function openDoors(
+  config: Config,
+  cache: Cache,
+  source: ExchangeClient,
+  clock: Clock,
+  log: Log,
+  extras: GatewayExtras,
+): Promise<Edge> {
+  const { doors } = config;
+  const page = await pageFiles();
+  const hub = new Hub({ cache, clock, ...config.delivery });
+  const tokens = new TokenList(config.visitors, config.appKeys.length > 0 ? config.appKeys : undefined);
+  const lobby = new Lobby({ hub, tokens, clock, connectionsMax: doors.connectionsMax });
+  const opened: { stop(): void }[] = [];
+  try {
+    const shared = { listen: bunListen, lobby, log };
+    const websocket = keep(opened, new WebSocketDoor({ ...shared, at: doors.websocket }));
+    const esa = doors.esa && keep(opened, new EsaDoor({ ...shared, at: doors.esa }));
+    const esaTls =
+      doors.esaTls && keep(opened, new EsaDoor({ ...shared, at: { ...doors.esaTls, tls: certificate(doors.esaTls) } }));
+    const info = () => ({
+      ...gatewayInfo("all", source, cache),
+      websocket: { port: websocket.port, path: "/v1/ws" },
+      esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
+      ...(extras.demo && { demo: extras.demo }),
+    });
+    const ready = () => isReady(source, cache);
+    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache), page });
+    const http = keep(opened, bunServe(doors.http, handle));
+    const gateway: Gateway = {
+      source,
+      cache,
+      httpUrl: httpUrl(doors.http.host, http.port),
+      websocketUrl: `ws://${reachable(doors.websocket.host)}:${websocket.port}/v1/ws`,
+      esaPort: esa?.port ?? null,
+      esaTlsPort: esaTls?.port ?? null,
+      get isReady() {
+        return ready();
+      },
+      async stop() {
+        for (const door of opened) door.stop();
+        lobby.closeAll({ code: "GOING_AWAY", message: "the server is stopping; come back in a moment" });
+        source.stop();
+        await gone(lobby, clock);
+        hub.stop();
+      },
+    };
+    return { hub, gateway };
+  } catch (error) {
+    for (const door of opened) door.stop();
+    hub.stop();
+    throw error;
+  }
+}
+
+function keep<T extends { stop(): void }>(opened: { stop(): void }[], door: T): T {
+  opened.push(door);
+  return door;
+}
+
+/** Waits until every user's connection is closed, within bounds. */
+async function gone(lobby: Lobby, clock: Clock): Promise<void> {
+  const until = clock.monotonic() + STOP_MS_MAX;
+  while (lobby.connections > 0 && clock.monotonic() < until)
+    await new Promise<void>((resolve) => clock.after(10, resolve));
+}
+
+/** The page, bundled once at the start: path → how to answer. */
+async function pageFiles(): Promise<Map<string, () => Response>> {
+  const built = await Bun.build({ entrypoints: [join(WEB, "page.ts")], minify: true, target: "browser" });
+  if (!built.success) throw new AggregateError(built.logs, "the page could not be built");
+  const script = await (built.outputs[0] as Blob).text();
+  const html = await Bun.file(join(WEB, "page.html")).text();
+  const style = await Bun.file(join(WEB, "page.css")).text();
+  const file = (text: string, type: string) => () =>
+    new Response(text, { headers: { "Content-Type": type, "Cache-Control": "no-cache" } });
+  return new Map([
+    ["/", file(html, "text/html; charset=utf-8")],
+    ["/page.js", file(script, "text/javascript; charset=utf-8")],
+    ["/page.css", file(style, "text/css; charset=utf-8")],
+  ]);
+}
