@@ -222,6 +222,21 @@ describe("faults to order", () => {
     expect(network.cut("10.0.0.1:443")).toBe(1);
   });
 
+  test("cut on the way to the listener is not accepted, or is and closes like any other", () => {
+    const { clock, network } = world(1, { latencyMs: 10 });
+    let [accepted, closed] = [0, 0];
+    network.listen(AT, () => {
+      accepted++;
+      return { data() {}, close: () => void closed++ };
+    });
+    for (let i = 0; i < 50; i++) network.dial(AT, new Party(clock));
+    clock.advance(5);
+    network.cut();
+    clock.advance(100);
+    expect(accepted).toBeGreaterThan(0);
+    expect(closed).toBe(accepted);
+  });
+
   test("on a half-open link bytes and goodbyes vanish, and the writer fills up and is never drained", () => {
     const { clock, network, near, far } = pair(1, { inFlightBytesMax: 100 });
     clock.advance(10);

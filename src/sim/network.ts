@@ -95,7 +95,7 @@ export class VirtualNetwork {
   #arrive(link: Link): void {
     const accept = this.#listeners.get(link.address);
     const reachability = this.#reachability.get(link.address) ?? "open";
-    if (!link.near.isOpening || link.isSilent || reachability === "silent") return;
+    if (!link.near.isOpening || !link.far.isOpening || link.isSilent || reachability === "silent") return;
     if (accept === undefined || reachability === "refused") return link.refuse();
     link.accept(accept);
   }
