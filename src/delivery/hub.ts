@@ -315,7 +315,7 @@ export class Hub implements Sink {
     else if (!session.outbox.isClear) this.#allBehind(session);
   }
 
-  subscribe(session: Session, request: SubscribeRequest): Goodbye | null {
+  subscribe(session: Session, request: SubscribeRequest, accepted?: string): Goodbye | null {
     const { filter, fields, ladderLevels } = request;
     const { visitor, outlet, subscriptions } = session;
     const contract: Contract = { tenant: visitor.tenant, entitlements: 0, policy: 0, filter, fields, ladderLevels };
@@ -344,6 +344,8 @@ export class Hub implements Sink {
     if (resumed === null) this.images++;
     else this.resumes++;
     this.#wheel.add(subscription, request.heartbeatMs);
+    if (accepted !== undefined) this.say(session, accepted);
+    if (session.gone) return null;
     this.#markBehind(session);
     if (session.outbox.isClear) this.#pump(session);
     return null;

@@ -23,6 +23,11 @@ export class Outbox {
     return this.#rest === null;
   }
 
+  /** What waits for the socket: the end of the last write. */
+  get rest(): Uint8Array | null {
+    return this.#rest;
+  }
+
   get bytesWaiting(): number {
     return this.#rest?.length ?? 0;
   }

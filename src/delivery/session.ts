@@ -35,9 +35,9 @@ export class Session {
     this.#hub.say(this, message);
   }
 
-  /** Null: done, the image or what changed will follow by itself. Otherwise why not; nothing has changed then. */
-  subscribe(request: SubscribeRequest): Goodbye | null {
-    return this.#hub.subscribe(this, request);
+  /** Null: done; `accepted` (JSON text, ASCII) was said, and the image or what changed follows by itself. Otherwise why not; nothing has changed then. */
+  subscribe(request: SubscribeRequest, accepted?: string): Goodbye | null {
+    return this.#hub.subscribe(this, request, accepted);
   }
 
   /** False: there is no such subscription. */
@@ -53,8 +53,9 @@ export class Session {
     this.#hub.drained(this);
   }
 
-  /** The user is gone; the outlet is not called any more. */
-  leave(): void {
+  /** The user is gone; the outlet is not called any more. Returns what its socket has not taken yet of messages begun. */
+  leave(): Uint8Array | null {
     this.#hub.leave(this);
+    return this.outbox.rest;
   }
 }

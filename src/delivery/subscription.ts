@@ -1,5 +1,5 @@
 import type { Book } from "../market/book.ts";
-import { looksAtFacts, matches } from "../market/filter.ts";
+import { looksAtFacts, type Matcher, matcher } from "../market/filter.ts";
 import type { SubscribeRequest } from "../wire/requests.ts";
 import type { Beat } from "./beat.ts";
 import type { Contract } from "./contract.ts";
@@ -53,6 +53,7 @@ export class Subscription {
   readonly pending: number[] = [];
   /** The head its last pending message has. */
   pendingHead = -1;
+  readonly #matches: Matcher;
 
   constructor(session: Session, request: SubscribeRequest, contract: Contract, initialClk: string, beat: Beat) {
     this.id = request.id;
@@ -61,6 +62,7 @@ export class Subscription {
     this.contract = contract;
     this.initialClk = initialClk;
     this.beat = beat;
+    this.#matches = matcher(request.filter);
     this.roving =
       request.filter.marketIds === undefined || request.filter.marketIds.length === 0 || looksAtFacts(request.filter);
     this.prefix = `{"op":"mcm","id":${request.id}`;
@@ -71,7 +73,7 @@ export class Subscription {
   }
 
   matches(book: Book): boolean {
-    return matches(this.request.filter, book.id, book.known);
+    return this.#matches(book.id, book.known);
   }
 
   /** From where this market is told to somebody who knows everything up to `from`: from the start if it may have entered the filter since. */

@@ -78,9 +78,11 @@ export class FakeSession implements HubSession {
     this.rest = taken < waiting.length ? waiting.slice(taken) : null;
   }
 
-  subscribe(request: SubscribeRequest): Goodbye | null {
-    if (this.#hub.refusal === null) this.subscriptions.set(request.id, request);
-    return this.#hub.refusal;
+  subscribe(request: SubscribeRequest, accepted: string): Goodbye | null {
+    if (this.#hub.refusal !== null) return this.#hub.refusal;
+    this.subscriptions.set(request.id, request);
+    this.say(accepted);
+    return null;
   }
 
   unsubscribe(id: number): boolean {

@@ -17,11 +17,12 @@ export interface HubFace {
 
 export interface HubSession {
   say(message: string): void;
-  subscribe(request: SubscribeRequest): Goodbye | null;
+  /** Says `accepted` before anything of the subscription follows; nothing where the request is refused. */
+  subscribe(request: SubscribeRequest, accepted: string): Goodbye | null;
   unsubscribe(id: number): boolean;
   drained(): void;
-  /** Lets go. What a write had left over may come back, to be written before any last words. */
-  leave(): unknown;
+  /** Lets go. What a write had left over comes back, to be written before any last words. */
+  leave(): Uint8Array | null;
 }
 
 /** What a visit asks of the house it is in; `Lobby` is one. */
@@ -113,7 +114,7 @@ export class Visit {
     this.#host.departed(this, state.kind === "greeted" ? null : state.account, goodbye);
     const rest = state.kind === "greeted" ? null : state.session.leave();
     const words = goodbye ? asciiJson(this.#failure(this.#failing, goodbye, true)) : "";
-    return { words, rest: rest instanceof Uint8Array ? rest : null };
+    return { words, rest };
   }
 
   #answer(request: ClientRequest): void {
@@ -148,13 +149,12 @@ export class Visit {
   }
 
   #subscribe(state: State & { session: HubSession; account: Account }, request: SubscribeRequest): void {
-    const refusal = state.session.subscribe(request);
+    const refusal = state.session.subscribe(request, asciiJson(success(request.id)));
     if (refusal !== null) return this.#refuse(request.id, refusal);
     if (this.#state.kind === "authenticated") {
       this.#state = { ...state, kind: "subscribed" };
       this.#host.idle.drop(this);
     }
-    this.#say(success(request.id));
   }
 
   #unsubscribe(session: HubSession, id: number | null, subscription: number): void {

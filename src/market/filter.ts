@@ -36,23 +36,28 @@ export function looksAtFacts(filter: MarketFilter): boolean {
   return Object.entries(filter).some(([name, value]) => name !== "marketIds" && value !== undefined);
 }
 
-/** Whether a market passes. A fact not said passes no condition on it; the exchange's `NO_VALUE` of raceTypes asks for just that. */
-export function matches(filter: MarketFilter, id: MarketId, facts: MarketFacts): boolean {
-  return (
-    among(filter.marketIds, id) &&
-    among(filter.eventTypeIds, facts.eventTypeId) &&
-    among(filter.eventIds, facts.eventId) &&
-    among(filter.marketTypes, facts.marketType) &&
-    among(filter.countryCodes, facts.countryCode) &&
-    among(filter.bettingTypes, facts.bettingType) &&
-    among(filter.venues, facts.venue) &&
-    among(filter.raceTypes, facts.raceType ?? "NO_VALUE") &&
-    (filter.bspMarket === undefined || filter.bspMarket === facts.bspMarket) &&
-    (filter.turnInPlayEnabled === undefined || filter.turnInPlayEnabled === facts.turnInPlayEnabled)
-  );
-}
+/** Whether a market passes a filter. */
+export type Matcher = (id: MarketId, facts: MarketFacts) => boolean;
 
-/** An empty set is no condition, as at the exchange. */
-function among(wanted: readonly string[] | undefined, value: string | null): boolean {
-  return wanted === undefined || wanted.length === 0 || (value !== null && wanted.includes(value));
+/** A filter, made ready to be asked of many markets. A fact not said passes no condition on it; the exchange's `NO_VALUE` of raceTypes asks for just that. */
+export function matcher(filter: MarketFilter): Matcher {
+  const conditions: Matcher[] = [];
+  const among = (wanted: readonly string[] | undefined, value: (id: MarketId, facts: MarketFacts) => string | null) => {
+    // An empty set is no condition, as at the exchange.
+    if (wanted === undefined || wanted.length === 0) return;
+    const set = new Set<string | null>(wanted);
+    conditions.push((id, facts) => set.has(value(id, facts)));
+  };
+  among(filter.marketIds, (id) => id);
+  among(filter.eventTypeIds, (_, facts) => facts.eventTypeId);
+  among(filter.eventIds, (_, facts) => facts.eventId);
+  among(filter.marketTypes, (_, facts) => facts.marketType);
+  among(filter.countryCodes, (_, facts) => facts.countryCode);
+  among(filter.bettingTypes, (_, facts) => facts.bettingType);
+  among(filter.venues, (_, facts) => facts.venue);
+  among(filter.raceTypes, (_, facts) => facts.raceType ?? "NO_VALUE");
+  const { bspMarket, turnInPlayEnabled } = filter;
+  if (bspMarket !== undefined) conditions.push((_, facts) => facts.bspMarket === bspMarket);
+  if (turnInPlayEnabled !== undefined) conditions.push((_, facts) => facts.turnInPlayEnabled === turnInPlayEnabled);
+  return (id, facts) => conditions.every((condition) => condition(id, facts));
 }

@@ -3,7 +3,7 @@ import { ChangeBatch } from "../market/batch.ts";
 import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
 import { changesSince } from "../market/changes.ts";
-import { matches } from "../market/filter.ts";
+import { matcher } from "../market/filter.ts";
 import { ALL_FIELDS, LADDER_LEVELS_MAX } from "../market/types.ts";
 import { writeChanges } from "../wire/changes.ts";
 import { TextWriter } from "../wire/text.ts";
@@ -37,12 +37,13 @@ export class Bookshop implements BookReader {
   list({ filter, status, inPlay, limit, cursor }: MarketQuery): MarketPage | null {
     const after = cursor === null ? 0 : this.#ordinalOf(cursor);
     if (after === null) return null;
+    const matches = matcher(filter);
     const markets: MarketSummary[] = [];
     let last = 0;
     for (const book of this.#cache.books()) {
       if (book.ordinal <= after) continue;
       const { facts } = book;
-      if (!matches(filter, book.id, book.known)) continue;
+      if (!matches(book.id, book.known)) continue;
       if (status.length > 0 && !status.includes(facts.status ?? "")) continue;
       if (inPlay !== null && facts.inPlay !== inPlay) continue;
       if (markets.length === limit) return { markets, next: `${this.#cache.epoch}.${last.toString(36)}` };

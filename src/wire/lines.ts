@@ -5,7 +5,9 @@ const LF = 10;
 const CR = 13;
 /** A buffer that a long line made larger than this is let go once the line is done. */
 const KEEP_BYTES_MAX = 256 * 1024;
+/** The first buffer of a line that comes in pieces; most connections never need one. */
 const FIRST_BYTES = 4096;
+const NOTHING = Buffer.alloc(0);
 
 /**
  * Cuts a byte stream into lines ended by CRLF (a bare LF will do). A line that lies within one chunk is handed on where it lies;
@@ -13,7 +15,7 @@ const FIRST_BYTES = 4096;
  */
 export class LineReader {
   readonly #lineBytesMax: number;
-  #partial = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  #partial = NOTHING;
   #length = 0;
 
   constructor(lineBytesMax: number) {
@@ -34,7 +36,7 @@ export class LineReader {
         const length = this.#length;
         this.#length = 0;
         onLine(this.#partial, 0, withoutCr(this.#partial, 0, length));
-        if (this.#partial.length > KEEP_BYTES_MAX) this.#partial = Buffer.allocUnsafeSlow(FIRST_BYTES);
+        if (this.#partial.length > KEEP_BYTES_MAX) this.#partial = NOTHING;
       }
       start = end + 1;
     }
@@ -59,7 +61,9 @@ export class LineReader {
   }
 
   #grow(length: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.min(this.#lineBytesMax, Math.max(length, this.#partial.length * 2)));
+    const larger = Buffer.allocUnsafeSlow(
+      Math.min(this.#lineBytesMax, Math.max(length, this.#partial.length * 2, FIRST_BYTES)),
+    );
     larger.set(this.#partial.subarray(0, this.#length));
     this.#partial = larger;
   }
