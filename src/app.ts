@@ -1,9 +1,8 @@
-import { randomBytes } from "node:crypto";
-import pino from "pino";
 import packageJson from "../package.json" with { type: "json" };
 import { type Clock, systemClock, type Timer } from "./base/clock.ts";
+import type { Goodbye } from "./base/errors.ts";
 import { readText } from "./base/file.ts";
-import type { Log } from "./base/log.ts";
+import { jsonLog, type Log, type LogLevel } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import type { Config } from "./config.ts";
 import { httpDoor } from "./edge/http.ts";
@@ -15,7 +14,6 @@ import { IdentitySession, SESSION_DEFAULTS, type Session, staticSession } from "
 import { Cache } from "./market/cache.ts";
 import { FIELD, type Sink } from "./market/types.ts";
 import { Bookshop } from "./ops/bookshop.ts";
-import { TokenList } from "./tenancy/tokens.ts";
 
 /** What a started gateway is known by. */
 export interface Gateway {
@@ -42,13 +40,16 @@ const SWEEP_MS = 1_000;
  * What has been read and decoded is collected after so many bytes of it, 8 ms each time. Each read is a buffer of its own for the collector, an image of
  * 20,000 markets 100 MB of them; left to its own judgement it lets 40 MB stand (`npm run bench -- W1`).
  */
-const COLLECT_EVERY_BYTES = 4 * 1024 * 1024;
+const COLLECT_BYTES = { loading: 1024 * 1024, live: 4 * 1024 * 1024 } as const;
+
+/** Whom an ingest serves prices. */
+const NOBODY = { bySession: (): Goodbye => ({ code: "NOT_AUTHORIZED", message: "this process serves no users" }) };
 
 /** Joins the rooms by role and opens the doors. Throws an OddswireError where a port is taken or a file is missing. */
 export async function startGateway(config: Config, extras: GatewayExtras = {}): Promise<Gateway> {
-  const log = extras.log ?? pinoLog(config.log.level);
+  const log = extras.log ?? stderrLog(config.log.level);
   const clock = systemClock;
-  const epoch = randomBytes(6).toString("base64url");
+  const epoch = Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("base64url");
   const cache = new Cache({ epoch, clock, ...config.cache });
   const source = exchangeClient(config, clock, log);
   if (config.role === "ingest") return ingest(config, source, cache, clock);
@@ -59,33 +60,33 @@ export async function startGateway(config: Config, extras: GatewayExtras = {}): 
   return gateway;
 }
 
-/** A logger for people and machines: JSON lines on standard error. */
-export function pinoLog(level: Config["log"]["level"]): Log {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2)) as Log;
+/** JSON lines on standard error. */
+export function stderrLog(level: LogLevel): Log {
+  return jsonLog(level, (line) => void process.stderr.write(line));
 }
 
 /** Holds the stream and the books and serves nobody: what feeds edges elsewhere. */
-function ingest({ doors, visitors }: Config, source: ExchangeClient, cache: Cache, clock: Clock): Gateway {
+function ingest({ doors }: Config, source: ExchangeClient, cache: Cache, clock: Clock): Gateway {
   let timer: Timer = clock.after(SWEEP_MS, sweep);
   function sweep(): void {
     cache.sweep();
     timer = clock.after(SWEEP_MS, sweep);
   }
+  const ready = () => isReady(source, cache);
   let collectedAt = 0;
   const sink: Sink = {
     batch: (batch) => void cache.apply(batch),
     settled() {
-      if (source.bytes - collectedAt < COLLECT_EVERY_BYTES) return;
+      if (source.bytes - collectedAt < COLLECT_BYTES[ready() ? "live" : "loading"]) return;
       collectedAt = source.bytes;
       Bun.gc(true);
     },
     state() {},
   };
-  const ready = () => isReady(source, cache);
   const info = () => gatewayInfo("ingest", source, cache);
   const http = bunServe(
     doors.http,
-    httpDoor({ info, tokens: new TokenList(visitors), isReady: ready, books: new Bookshop(cache), page: new Map() }),
+    httpDoor({ info, tokens: NOBODY, isReady: ready, books: new Bookshop(cache), page: new Map() }),
   );
   source.start(sink);
   return {

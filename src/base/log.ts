@@ -1,6 +1,6 @@
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
-/** What a room may say about itself. Shape of a pino logger, so that `app` can hand one in; secrets never go in as fields. */
+/** What a room may say about itself; secrets never go in as fields. */
 export interface Log {
   debug(fields: LogFields, message: string): void;
   info(fields: LogFields, message: string): void;
@@ -10,3 +10,18 @@ export interface Log {
 
 /** Says nothing: for tests and the simulator. */
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;
+export type LogLevel = keyof typeof LEVELS | "silent";
+
+/** JSON lines as pino writes them (level 20 to 50, time, fields, msg), from `least` on; `write` takes a line with its end. */
+export function jsonLog(least: LogLevel, write: (line: string) => void): Log {
+  if (least === "silent") return silentLog;
+  const at = (name: keyof typeof LEVELS) => {
+    const level = LEVELS[name];
+    if (level < LEVELS[least]) return () => {};
+    return (fields: LogFields, message: string) =>
+      write(`${JSON.stringify({ level, time: new Date().toISOString(), ...fields, msg: message })}\n`);
+  };
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}

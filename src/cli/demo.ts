@@ -1,8 +1,9 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Gateway, pinoLog, startGateway } from "../app.ts";
+import { type Gateway, startGateway, stderrLog } from "../app.ts";
 import { OddswireError } from "../base/errors.ts";
+import type { LogLevel } from "../base/log.ts";
 import { type ConfigInput, parseConfig } from "../config.ts";
 import type { Call, Command } from "./command.ts";
 import { DEMO_ACCOUNT, EXCHANGE_OPTIONS, type RunningExchange, startExchange } from "./exchange.ts";
@@ -32,7 +33,7 @@ export const demo: Command = {
     "oddswire demo --recording 1.200806927.bz2 --speed 20 --loop",
   ],
   async run(call) {
-    const log = pinoLog(call.text("log") as "warn");
+    const log = stderrLog(call.text("log") as LogLevel);
     const upstream = await startExchange(call, { host: HOST, tls: 0, identity: 0 }, log);
     const gateway = await startDemoGateway(call, upstream, log);
     const playing = upstream.play(replayProgress());
@@ -52,7 +53,7 @@ export const demo: Command = {
 async function startDemoGateway(
   call: Call,
   upstream: RunningExchange,
-  log: ReturnType<typeof pinoLog>,
+  log: ReturnType<typeof stderrLog>,
 ): Promise<Gateway> {
   const folder = mkdtempSync(join(tmpdir(), "oddswire-demo-"));
   const certFile = join(folder, "certificate.pem");

@@ -1,6 +1,5 @@
-import { spawnSync } from "node:child_process";
 import process from "node:process";
-import { pinoLog, startGateway } from "../app.ts";
+import { startGateway, stderrLog } from "../app.ts";
 import type { Config } from "../config.ts";
 import { type Command, configPath } from "./command.ts";
 import { untilStopped } from "./signals.ts";
@@ -18,7 +17,7 @@ export const serve: Command = {
   async run(call) {
     const config = checkedConfig(configPath(call));
     if (config === null) return 1;
-    const log = pinoLog(config.log.level);
+    const log = stderrLog(config.log.level);
     const gateway = await startGateway(config, { log });
     const { httpUrl, websocketUrl, esaPort, esaTlsPort } = gateway;
     log.info({ role: config.role, http: httpUrl, websocket: websocketUrl, esaPort, esaTlsPort }, "started");
@@ -34,11 +33,8 @@ export const serve: Command = {
  * its library) is 15 MB of memory that a gateway has need of once.
  */
 function checkedConfig(path: string): Config | null {
-  const checked = spawnSync(process.execPath, [process.argv[1] as string, "check", "--config", path, "--json"], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  if (checked.status === 0) return JSON.parse(checked.stdout) as Config;
-  process.stderr.write(checked.stderr.replace(/^oddswire check/gm, "oddswire serve"));
+  const checked = Bun.spawnSync([process.execPath, process.argv[1] as string, "check", "--config", path, "--json"]);
+  if (checked.exitCode === 0) return JSON.parse(checked.stdout.toString()) as Config;
+  process.stderr.write(checked.stderr.toString().replace(/^oddswire check/gm, "oddswire serve"));
   return null;
 }

@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
-import { pinoLog } from "../app.ts";
+import { stderrLog } from "../app.ts";
+import type { LogLevel } from "../base/log.ts";
 import type { Command } from "./command.ts";
 import { DEMO_ACCOUNT, EXCHANGE_OPTIONS, startExchange } from "./exchange.ts";
 import { replayProgress } from "./progress.ts";
@@ -27,7 +28,7 @@ export const simulate: Command = {
     const port = (name: string) => call.number(name, 0, 65_535) as number;
     const host = call.text("host") as string;
     const ports = { host, tls: port("port"), plain: port("plain-port"), identity: port("identity-port") };
-    const exchange = await startExchange(call, ports, pinoLog(call.text("log") as "warn"));
+    const exchange = await startExchange(call, ports, stderrLog(call.text("log") as LogLevel));
     const certFile = call.text("cert-file");
     if (certFile !== undefined) writeFileSync(certFile, exchange.certificate.cert);
     const { username, password, appKey } = DEMO_ACCOUNT;

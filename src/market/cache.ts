@@ -74,6 +74,11 @@ export class Cache {
     return this.#shelf.arena.bytesUsed;
   }
 
+  /** What the books take of the machine, free blocks included. */
+  get bytesHeld(): number {
+    return this.#shelf.arena.bytesHeld;
+  }
+
   get(id: MarketId): Book | undefined {
     return this.#books.get(id);
   }

@@ -1,4 +1,4 @@
-import { type Arena, sizeOf } from "./arena.ts";
+import type { Arena } from "./arena.ts";
 import { FIRST_LEVEL_LADDER, type LadderKind } from "./types.ts";
 
 /*
@@ -26,6 +26,8 @@ type Form = typeof FLAT | typeof AGED | typeof WIDE;
 const HEAD = 2;
 const WIDE_HEAD = 3;
 const WIDE_SLOTS = 3;
+/** A ladder takes a free block so much larger than it asked for, as room to grow into. */
+const SPARE_SLOTS = 3;
 /** What 13 bits of a compact head can count; a longer ladder is wide. */
 const COMPACT_ENTRIES_MAX = 8191;
 /** Ages and `lostAge` (which is one more) fit 16 bits. */
@@ -194,10 +196,9 @@ export class Ladders {
 
   /** An empty ladder with room for at least so many entries; its base (wide: last change) is `sequence`. */
   #make(kind: LadderKind, form: Form, room: number, sequence: number): number {
-    const slots = sizeOf(slotsFor(form, Math.max(2, room)));
-    const at = this.#arena.allocate(slots);
+    const at = this.#arena.allocate(slotsFor(form, Math.max(2, room)), SPARE_SLOTS);
     const { u32 } = this.#arena;
-    const capacity = capacityOf(form, slots);
+    const capacity = capacityOf(form, this.#arena.allocated);
     u32[at * 2] = form === WIDE ? kind | (WIDE << 4) : kind | (form << 4) | (capacity << 19);
     u32[at * 2 + 1] = 0;
     u32[at * 2 + 2] = sequence;
