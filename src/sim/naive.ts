@@ -223,8 +223,8 @@ class NaiveRunner {
     const image: Record<string, unknown> & { id: number } = { id: this.id };
     if (this.hc !== 0) image.hc = this.hc;
     Object.assign(image, this.#scalars);
-    for (const name of PRICE_LADDERS) if (this.#ascending(name).length > 0) image[name] = this.#ascending(name);
-    for (const name of LEVEL_LADDERS) if (this.#byLevel(name).length > 0) image[name] = this.#byLevel(name);
+    for (const [name, prices] of this.#prices) if (prices.size > 0) image[name] = this.#ascending(name);
+    for (const [name, levels] of this.#levels) if (levels.size > 0) image[name] = this.#byLevel(name);
     return image;
   }
 
