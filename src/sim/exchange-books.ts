@@ -47,7 +47,9 @@ export class ExchangeBooks {
     return published;
   }
 
+  /** Lets go of a market; who does not know its last change can only be told so by an image without it. */
   forget(id: string): void {
+    this.logStart = Math.max(this.logStart, this.markets.get(id)?.changedAt ?? 0);
     this.markets.delete(id);
   }
 

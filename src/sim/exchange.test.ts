@@ -562,6 +562,20 @@ describe("what is old", () => {
     expect(exchange.markets).toBe(2);
   });
 
+  test("who has not heard that a forgotten market closed gets an image without it, who has resumes", () => {
+    const { publish, enter, clock, exchange } = scene({ forgetClosedMs: 60_000 });
+    publish(definition("1.1", FOOTBALL), definition("1.2", FOOTBALL));
+    const before = enter({});
+    const { initialClk, clk } = before;
+    publish(definition("1.1", { ...FOOTBALL, status: "CLOSED" }));
+    before.leave();
+    clock.advance(70_000);
+    publish(back("1.2", 2, 5));
+    expect(exchange.image("1.1")).toBeNull();
+    expect(enter({ initialClk, clk }).last.ct).toBe("SUB_IMAGE");
+    expect(enter({ initialClk: before.initialClk, clk: before.clk }).last.ct).toBe("RESUB_DELTA");
+  });
+
   test("a feed that is not live keeps its own time, also in heartbeats and images", () => {
     const { enter, clock, exchange } = scene();
     exchange.publish(1_500_000_000_000, [definition("1.1", FOOTBALL)]);
