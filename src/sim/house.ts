@@ -35,6 +35,7 @@ export interface HousePlan {
   /** Of the exchange: how large its segments are, and how many messages it can resume from. */
   readonly exchangeSegmentBytes: number;
   readonly exchangeLogMessages: number;
+  readonly exchangeForgetMs: number;
   /** Of its identity service. */
   readonly tokenLifetimeMs: number;
   readonly retentionMs: number;
@@ -57,8 +58,8 @@ export class House {
   heardAt = 0;
   readonly #network: VirtualNetwork;
   readonly #random: Random;
+  readonly #gateways: Gateway[] = [];
   #posts = 0;
-  #lives = 0;
 
   constructor(clock: VirtualClock, network: VirtualNetwork, seed: number, plan: HousePlan) {
     this.#network = network;
@@ -72,6 +73,7 @@ export class House {
       marketsMax: 1_000,
       segmentBytes: plan.exchangeSegmentBytes,
       logMessagesMax: plan.exchangeLogMessages,
+      forgetClosedMs: plan.exchangeForgetMs,
     };
     const world = { clock, random, log: silentLog, sessions: this.identity, appKeys: [APP_KEY], limits };
     this.exchange = new SimExchange(world);
@@ -84,6 +86,11 @@ export class House {
     this.gateway.stop(gracefully);
     if (!gracefully) for (const { host, port } of [ESA_AT, WEBSOCKET_AT]) this.#network.cut(`${host}:${port}`);
     this.gateway = this.#open();
+  }
+
+  /** One of the hubs' counters, over all lives. */
+  count(counter: "images" | "resumes" | "catchUps" | "messagesOut"): number {
+    return this.#gateways.reduce((sum, { hub }) => sum + hub[counter], 0);
   }
 
   /** Lets what is not on the clock come through: answers of the identity service. */
@@ -107,8 +114,11 @@ export class House {
         },
       });
     const { listen } = this.#network;
-    const epoch = `e${++this.#lives}`;
-    return new Gateway({ epoch, dial, listen, post: this.#post, clock: this.timers, random: this.#random }, this.plan);
+    const epoch = `e${this.#gateways.length + 1}`;
+    const world = { epoch, dial, listen, post: this.#post, clock: this.timers, random: this.#random };
+    const gateway = new Gateway(world, this.plan);
+    this.#gateways.push(gateway);
+    return gateway;
   }
 
   readonly #post: Post = async ({ url, headers, body }) => {
@@ -199,9 +209,10 @@ const UPSTREAM = {
   },
 } as const;
 
-/** A clock that knows how many of the timers set by it still wait: in the end there must be none. */
+/** A clock that knows how many of the timers set by it still wait: in the end there must be none. Its idea of the time of day may jump. */
 export class CountedClock implements Clock {
   waiting = 0;
+  wallOffset = 0;
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
@@ -209,7 +220,7 @@ export class CountedClock implements Clock {
   }
 
   wall(): number {
-    return this.#clock.wall();
+    return this.#clock.wall() + this.wallOffset;
   }
 
   monotonic(): number {

@@ -69,7 +69,7 @@ class Trial {
     const fork = () => seededRandom(randomInt(random, 2 ** 32));
     this.#network = new VirtualNetwork(this.#clock, fork());
     const housing = housePlan(random);
-    this.#oracle = new Oracle(() => this.#clock.monotonic(), housing.forgetMs);
+    this.#oracle = new Oracle(() => this.#clock.monotonic(), Math.min(housing.forgetMs, housing.exchangeForgetMs));
     this.#oracle.told = (who, text) => {
       this.#figures.messages++;
       trace?.(`${this.#time()}    ${who} < ${text}`);
@@ -79,7 +79,12 @@ class Trial {
     this.#markets = new OddMarkets(fork(), { markets, marketsMax: 12, churning });
     this.#house = new House(this.#clock, this.#network, randomInt(random, 2 ** 32), housing);
     this.#users = this.#crowd(fork(), 3 + randomInt(random, 8));
-    const plan = { upstream: pick(random, [0.01, 0.03]), users: pick(random, [0.05, 0.15]), restarts: 0.002 };
+    const plan = {
+      upstream: pick(random, [0.01, 0.03]),
+      users: pick(random, [0.05, 0.15]),
+      restarts: 0.002,
+      oddities: 0.002,
+    };
     const world = { house: this.#house, users: this.#users, network: this.#network, clock: this.#clock };
     this.#trouble = new Trouble({ ...world, random: fork() }, plan, (words) => this.#note(words));
   }
@@ -143,7 +148,7 @@ class Trial {
   /** G4: when all have gone, nothing of them is left. */
   async #end(): Promise<void> {
     const { gateway, timers } = this.#house;
-    this.#countHub();
+    this.#checkCounters();
     for (const user of this.#users) user.leave();
     await this.#pass(1_000);
     this.#network.cut();
@@ -210,9 +215,11 @@ class Trial {
     return this.#users.flatMap((user) => user.watched.map((watched) => [user, watched] as const));
   }
 
-  #countHub(): void {
-    const { images, resumes, catchUps } = this.#house.gateway.hub;
-    Object.assign(this.#figures, { images, resumes, catchUps });
+  #checkCounters(): void {
+    for (const counter of ["images", "resumes", "catchUps"] as const)
+      this.#figures[counter] = this.#house.count(counter);
+    const [sent, got] = [this.#house.count("messagesOut"), this.#figures.messages];
+    if (sent < got) this.#oracle.accuse("G4 bounded", `the hub counts ${sent} messages, and users got ${got}`);
   }
 
   #crowd(random: Random, count: number): User[] {
@@ -248,6 +255,7 @@ function housePlan(random: Random): HousePlan {
     upstream: randomWeather(random, 30),
     exchangeSegmentBytes: pick(random, [500, 5_000, 100_000]),
     exchangeLogMessages: pick(random, [20, 20_000, 20_000]),
+    exchangeForgetMs: pick(random, [3_000, 600_000]),
     tokenLifetimeMs: pick(random, [8_000, 12 * 3_600_000]),
     retentionMs,
     forgetMs: Math.max(retentionMs, behindMsMax) + 1_000,

@@ -10,6 +10,9 @@ const NOTICE_MARGIN_MS = 600;
 /** How long what piled up before a slow reader, or a goodbye behind it, may take to arrive. */
 const DIGEST_MS = 1_500;
 const RESTARTS_MAX = 2;
+const HOUR_MS = 3_600_000;
+/** More messages than a ladder's ages can count (16 bits). */
+const BUSY_HOUR_MESSAGES = 70_000;
 const PACES = [0, 0.5, 2, 10, 50] as const;
 const REFUSALS = ["TOO_MANY_REQUESTS", "INVALID_SESSION_INFORMATION", "UNEXPECTED_ERROR", "NO_SESSION"] as const;
 
@@ -18,6 +21,8 @@ export interface TroublePlan {
   readonly upstream: number;
   readonly users: number;
   readonly restarts: number;
+  /** Of what happens within the gateway: a wall clock that jumps, an hour of messages for markets that nobody here watches. */
+  readonly oddities: number;
 }
 
 /**
@@ -65,6 +70,7 @@ export class Trouble {
     const random = this.#random;
     if (random.next() < this.#plan.upstream) this.#strikeUpstream();
     if (random.next() < this.#plan.users) this.#strikeUser(pick(random, this.#users));
+    if (random.next() < this.#plan.oddities) this.#strikeGateway();
     if (this.#restarts < RESTARTS_MAX && random.next() < this.#plan.restarts) this.#restart();
   }
 
@@ -124,6 +130,18 @@ export class Trouble {
           this.#network.cut(EXCHANGE);
         });
     }
+  }
+
+  #strikeGateway(): void {
+    const { gateway, timers } = this.#house;
+    if (this.#random.next() < 0.5)
+      return this.#did("wall clock jumps", () => {
+        timers.wallOffset = pick(this.#random, [-HOUR_MS, 0, HOUR_MS]);
+      });
+    if (gateway.cache.midGroup) return;
+    this.#did("a busy hour elsewhere", () => {
+      gateway.cache.sequence += BUSY_HOUR_MESSAGES;
+    });
   }
 
   #strikeUser(user: User): void {
