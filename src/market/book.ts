@@ -1,5 +1,6 @@
 import type { Arena } from "./arena.ts";
 import { factsOf, NO_FACTS, packDefinition, unpackDefinition } from "./definition.ts";
+import type { Deletions } from "./deletions.ts";
 import type { MarketFacts } from "./filter.ts";
 import { isLevelLadder, type Ladders } from "./ladder.ts";
 import { type LadderKind, type MarketId, SCALAR, type ScalarKind } from "./types.ts";
@@ -8,6 +9,7 @@ import { type LadderKind, type MarketId, SCALAR, type ScalarKind } from "./types
 export interface Shelf {
   readonly arena: Arena;
   readonly ladders: Ladders;
+  readonly deletions: Deletions;
   /** Books whose definition is not packed yet, the least lately defined first. */
   readonly unpacked: Set<Book>;
 }
@@ -21,7 +23,7 @@ const UNPACKED_MAX = 64;
  *   slot 0   id                      slot 5   sequences of ltp, tv
  *   slot 1   hc                      slot 6   first ladder , next runner
  *   slot 2   ltp                     slot 7   last, born     (sequences)
- *   slot 3   tv                      slot 4   starting prices , unused
+ *   slot 3   tv                      slot 4   starting prices , deletions
  *
  * Starting prices (spn, spf), which most markets never have, are a block of their own: spn, spf, their sequences. A value never set has sequence 0.
  */
@@ -128,6 +130,13 @@ export class Book {
   get ladders(): Ladders {
     return this.#shelf.ladders;
   }
+  /** The head of the chain of prices that went from the runner's ladders; walk it with `deletions.next`. */
+  deletedLast(runner: number): number {
+    return this.#shelf.arena.u32[runner * 2 + 9] as number;
+  }
+  get deletions(): Deletions {
+    return this.#shelf.deletions;
+  }
 
   // ---- writing: only the cache does ----
 
@@ -189,14 +198,13 @@ export class Book {
     const first = arena.u32[link] as number;
     const at = isLevelLadder(kind)
       ? ladders.setLevels(first, tape, from, count, sequence)
-      : ladders.setPrices(first, tape, from, count, sequence);
+      : ladders.setPrices(first, tape, from, count, sequence, runner * 2 + 9);
     if (at !== first) this.#shelf.arena.u32[link] = at;
   }
 
   clearLadder(runner: number, kind: LadderKind, sequence: number): void {
     const link = this.#ladderLink(runner, kind, 0, sequence);
-    const at = this.#shelf.ladders.clear(this.#shelf.arena.u32[link] as number, sequence);
-    this.#shelf.arena.u32[link] = at;
+    this.#shelf.ladders.clear(this.#shelf.arena.u32[link] as number, sequence, runner * 2 + 9);
   }
 
   /** Gives all its memory back; the book is of no more use. */

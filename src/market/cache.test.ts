@@ -24,7 +24,7 @@ class Pair {
   readonly naive = new Map<string, NaiveBook>();
   readonly batch = new ChangeBatch();
 
-  constructor(options: { retentionMs?: number; forgetMs?: number } = {}) {
+  constructor(options: { retentionMs?: number; forgetMs?: number; deletionsMax?: number } = {}) {
     const clock = { monotonic: () => this.now };
     this.cache = new Cache({ epoch: "e", clock, retentionMs: HOUR, forgetMs: HOUR, ...options });
   }
@@ -121,7 +121,7 @@ describe("the cache holds what the exchange sent", () => {
         fc.integer({ min: 0, max: 400 }),
         (seed, before, after) => {
           const random = seededRandom(seed);
-          const pair = new Pair({ retentionMs: pick(random, [50, HOUR]) });
+          const pair = new Pair({ retentionMs: pick(random, [50, HOUR]), deletionsMax: pick(random, [4, 64, 10_000]) });
           play(pair, random, before);
           const readers = new Map<string, NaiveBook>();
           const since = pair.cache.sequence;
@@ -239,7 +239,7 @@ describe("positions", () => {
   });
 
   test("lost tombstones make an image, and only for who needed them", () => {
-    const pair = new Pair();
+    const pair = new Pair({ deletionsMax: 256 });
     const prices = Array.from({ length: 300 }, (_, i) => 1.01 + i / 100).map((price) => Math.round(price * 100) / 100);
     pair.apply([{ id: "1.1", img: true, rc: [{ id: 5, atb: [] }] }] as unknown as MarketChange[]);
     const start = pair.cache.sequence;

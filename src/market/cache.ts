@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { Arena } from "./arena.ts";
 import { type ChangeBatch, MARK, MARKET_CON, MARKET_IMG } from "./batch.ts";
 import { Book, type Shelf } from "./book.ts";
+import { Deletions } from "./deletions.ts";
 import { Ladders } from "./ladder.ts";
 import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
 
@@ -15,7 +16,12 @@ export interface CacheOptions {
   readonly forgetMs: number;
   /** The bound of all books together. */
   readonly arenaBytesMax?: number;
+  /** How many deleted prices are remembered, in all ladders together; who would need an older one gets an image of its market. */
+  readonly deletionsMax?: number;
 }
+
+/** 2 MB of them; what an event day of 20,000 markets deletes in a minute. */
+const DELETIONS_MAX = 128 * 1024;
 
 /** Sequence numbers are 32-bit words in the books. At 1,000 batches a second this is reached in seven weeks. */
 const SEQUENCE_MAX = 0xffff_0000;
@@ -49,6 +55,7 @@ export class Cache {
   readonly #closed = new Set<Book>();
   readonly #dropped: Book[] = [];
   #ordinals = 0;
+  #retainedFrom = 0;
   #imageStarted = NOT_INTERRUPTED;
   /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
   readonly #marks: { at: number; sequence: number }[] = [];
@@ -59,7 +66,8 @@ export class Cache {
     this.#retentionMs = options.retentionMs;
     this.#forgetMs = options.forgetMs;
     const arena = new Arena(options.arenaBytesMax);
-    this.#shelf = { arena, ladders: new Ladders(arena), unpacked: new Set() };
+    const deletions = new Deletions(options.deletionsMax ?? DELETIONS_MAX);
+    this.#shelf = { arena, deletions, ladders: new Ladders(arena, deletions), unpacked: new Set() };
   }
 
   get position(): Position {
@@ -90,11 +98,10 @@ export class Cache {
   /** The oldest sequence from which "what changed since" can be answered. */
   get reach(): number {
     const horizon = this.#clock.monotonic() - this.#retentionMs;
-    const { ladders } = this.#shelf;
     while (this.#marks.length > 0 && (this.#marks[0] as { at: number }).at < horizon) {
-      ladders.keepFrom = (this.#marks.shift() as { sequence: number }).sequence;
+      this.#retainedFrom = (this.#marks.shift() as { sequence: number }).sequence;
     }
-    return Math.max(ladders.keepFrom, this.membershipFrom);
+    return Math.max(this.#retainedFrom, this.membershipFrom);
   }
 
   /** Applies a batch. Returns the books it touched, each once; the list is the cache's and good until the next call. */

@@ -10,6 +10,7 @@ export interface Projection {
   readonly ladderLevels: number;
 }
 
+const PRICE_LADDER_FIELDS = FIELD.EX_ALL_OFFERS | FIELD.EX_TRADED | FIELD.SP_TRADED;
 const SCALARS: readonly ScalarKind[] = [0, 1, 2, 3];
 
 /**
@@ -26,7 +27,7 @@ export function changesSince(
   into: ChangeBatch,
   con = false,
 ): boolean {
-  const img = since < book.imageFrom || tombstonesLost(book, since, projection.fields);
+  const img = since < book.imageFrom || deletionsLost(book, since, projection.fields);
   const from = img ? 0 : since;
   const start = into.length;
   const changesBefore = into.changes;
@@ -48,13 +49,11 @@ export function changesSince(
   return true;
 }
 
-/** Whether a wanted ladder forgot a deletion that a reader at `since` has not heard of. */
-function tombstonesLost(book: Book, since: number, fields: FieldSet): boolean {
-  const { ladders } = book;
+/** Whether it is forgotten which prices went since `since` from a ladder that is wanted. */
+function deletionsLost(book: Book, since: number, fields: FieldSet): boolean {
+  if (!(fields & PRICE_LADDER_FIELDS)) return false;
   for (let runner = book.firstRunner; runner !== 0; runner = book.nextRunner(runner)) {
-    for (let at = book.firstLadder(runner); at !== 0; at = ladders.next(at)) {
-      if (ladders.lost(at) > since && (LADDER_FIELDS[ladders.kind(at)] as number) & fields) return true;
-    }
+    if (book.deletions.lostSince(book.deletedLast(runner), since)) return true;
   }
   return false;
 }
@@ -79,22 +78,39 @@ function runnerSince(
   for (let at = book.firstLadder(runner); at !== 0; at = ladders.next(at)) {
     if (ladders.last(at) <= since || !((LADDER_FIELDS[ladders.kind(at)] as number) & projection.fields)) continue;
     if (isLevelLadder(ladders.kind(at))) levelsSince(book, at, since, img, projection.ladderLevels, into);
-    else pricesSince(book, at, since, img, into);
+    else pricesSince(book, runner, at, img ? -1 : since, into);
   }
   if (into.length === marked && book.runnerBorn(runner) <= since) into.length = start;
 }
 
-function pricesSince(book: Book, at: number, since: number, img: boolean, into: ChangeBatch): void {
+/** `since` -1: all prices, and none that went. */
+function pricesSince(book: Book, runner: number, at: number, since: number, into: ChangeBatch): void {
   const { ladders } = book;
   const start = into.length;
   into.ladder(ladders.kind(at), false);
   const marked = into.length;
   for (let i = 0, count = ladders.count(at); i < count; i++) {
-    if (ladders.changed(at, i) <= since) continue;
-    const size = ladders.size(at, i);
-    if (size !== 0 || !img) into.level(ladders.price(at, i), size);
+    if (ladders.changed(at, i) > since) into.level(ladders.price(at, i), ladders.size(at, i));
   }
+  if (since >= 0) deletedSince(book, runner, at, since, into);
   if (into.length === marked) into.length = start;
+}
+
+/** Prices said to be gone in the ladder at hand: each is said once. */
+const gone = new Set<number>();
+
+function deletedSince(book: Book, runner: number, at: number, since: number, into: ChangeBatch): void {
+  const { ladders, deletions } = book;
+  const kind = ladders.kind(at);
+  gone.clear();
+  for (let head = book.deletedLast(runner); ; ) {
+    const deletion = deletions.next(head, since);
+    if (deletion === null) return;
+    head = deletion.previous;
+    if (deletion.kind !== kind || gone.has(deletion.price) || ladders.has(at, deletion.price)) continue;
+    gone.add(deletion.price);
+    into.level(deletion.price, 0);
+  }
 }
 
 /** Levels shift together, so a change of any within the depth sends all of them, emptied ones as [level, 0, 0]. */
