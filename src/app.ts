@@ -40,7 +40,7 @@ const SWEEP_MS = 1_000;
  * What has been read and decoded is collected after so many bytes of it, 8 ms each time. Each read is a buffer of its own for the collector, an image of
  * 20,000 markets 100 MB of them; left to its own judgement it lets 40 MB stand (`npm run bench -- W1`).
  */
-const COLLECT_BYTES = { loading: 1024 * 1024, live: 4 * 1024 * 1024 } as const;
+const COLLECT_BYTES = { loading: 1024 * 1024, live: 2 * 1024 * 1024 } as const;
 
 /** Whom an ingest serves prices. */
 const NOBODY = { bySession: (): Goodbye => ({ code: "NOT_AUTHORIZED", message: "this process serves no users" }) };

@@ -6,12 +6,13 @@ import type { Visitor } from "../tenancy/tokens.ts";
 export interface MarketSummary
   extends Pick<
     MarketFacts,
-    "status" | "inPlay" | "version" | "eventId" | "eventTypeId" | "marketType" | "countryCode" | "marketTime"
+    "status" | "inPlay" | "version" | "eventId" | "eventTypeId" | "marketType" | "countryCode"
   > {
   readonly id: string;
   /** Where the definition carries names, as historic files and demos do. */
   readonly name: string | null;
   readonly eventName: string | null;
+  readonly marketTime: string | null;
   readonly totalMatched: number | null;
   readonly runners: readonly {
     readonly id: number;

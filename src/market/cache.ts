@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { Arena } from "./arena.ts";
 import { type ChangeBatch, MARK, MARKET_CON, MARKET_IMG } from "./batch.ts";
 import { Book, type Shelf } from "./book.ts";
+import { Books } from "./books.ts";
 import { Deletions } from "./deletions.ts";
 import { Ladders } from "./ladder.ts";
 import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
@@ -50,7 +51,9 @@ export class Cache {
   readonly #retentionMs: number;
   readonly #forgetMs: number;
   readonly #shelf: Shelf;
-  readonly #books = new Map<MarketId, Book>();
+  readonly #books = new Books();
+  /** The last one touched: changes to one market often come in a row. */
+  #latest: Book | null = null;
   readonly #touched: Book[] = [];
   readonly #closed = new Set<Book>();
   readonly #dropped: Book[] = [];
@@ -92,7 +95,7 @@ export class Cache {
   }
 
   books(): Iterable<Book> {
-    return this.#books.values();
+    return this.#books;
   }
 
   /** The oldest sequence from which "what changed since" can be answered. */
@@ -182,10 +185,10 @@ export class Cache {
 
   /** The book a change is for. In an image, a market's first entry replaces it whether it says so or not. */
   #touch(id: MarketId, flags: number): Book {
-    let book = this.#books.get(id);
+    let book = this.#latest?.id === id ? this.#latest : this.#books.get(id);
     if (book === undefined) {
       book = new Book(id, this.#shelf, this.sequence, ++this.#ordinals);
-      this.#books.set(id, book);
+      this.#books.add(book);
     } else if (flags & MARKET_IMG || (this.#imageStarted !== NOT_INTERRUPTED && book.last < this.#imageStarted)) {
       book.clear(this.sequence);
     }
@@ -195,6 +198,7 @@ export class Cache {
     }
     if (flags & MARKET_CON) book.conflated = this.sequence;
     book.pt = this.pt;
+    this.#latest = book;
     return book;
   }
 
@@ -212,7 +216,7 @@ export class Cache {
 
   /** An image is whole: what it did not list is gone, and nobody can be told so but by an image of their own. */
   #finishImage(): void {
-    for (const book of this.#books.values()) {
+    for (const book of this.#books) {
       if (book.last >= this.#imageStarted) continue;
       this.#drop(book);
       this.#dropped.push(book);
@@ -222,7 +226,8 @@ export class Cache {
   }
 
   #drop(book: Book): void {
-    this.#books.delete(book.id);
+    this.#books.remove(book);
+    this.#latest = null;
     this.#closed.delete(book);
     book.release();
   }

@@ -207,7 +207,6 @@ export const NO_FACTS: MarketFacts = {
   countryCode: null,
   venue: null,
   raceType: null,
-  marketTime: null,
   bspMarket: null,
   turnInPlayEnabled: null,
 };
@@ -228,7 +227,7 @@ export function factsOf(json: string): MarketFacts {
     const start = startOfValue(json, to + 1);
     const end = endOfValue(json, start);
     const name = NAMES.find((known) => known.length === to - from && json.startsWith(known, from));
-    if (name !== undefined) facts[name] = valueIn(json, start, end, TYPES[name]);
+    if (name !== undefined) facts[name] = valueIn(json, start, end, name);
     at = end;
   }
 }
@@ -244,16 +243,16 @@ const TYPES = {
   countryCode: "string",
   venue: "string",
   raceType: "string",
-  marketTime: "string",
   bspMarket: "boolean",
   turnInPlayEnabled: "boolean",
 } as const satisfies Record<keyof MarketFacts, string>;
 const NAMES = Object.keys(TYPES) as (keyof MarketFacts)[];
 
-function valueIn(json: string, start: number, end: number, type: string): string | number | boolean | null {
+function valueIn(json: string, start: number, end: number, name: keyof MarketFacts): string | number | boolean | null {
   const value = JSON.parse(json.slice(start, end)) as unknown;
-  if (typeof value !== type) return null;
-  return typeof value === "string" ? intern(value) : (value as number | boolean);
+  if (typeof value !== TYPES[name]) return null;
+  if (typeof value !== "string" || name === "eventId") return value as string | number | boolean;
+  return intern(value);
 }
 
 /** Where the string that begins before `from` has its closing quote. */
@@ -290,9 +289,9 @@ function endOfValue(json: string, start: number): number {
   return json.length;
 }
 
-/** Few different words make up the facts of all markets: each is kept once. Starts anew when full, so that it stays bounded. */
+/** Few different words make up the facts of all markets but their events: each is kept once. Starts anew when full, so that it stays bounded. */
 const words = new Map<string, string>();
-const WORDS_MAX = 50_000;
+const WORDS_MAX = 10_000;
 
 function intern(word: string): string {
   const known = words.get(word);

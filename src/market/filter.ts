@@ -26,7 +26,6 @@ export interface MarketFacts {
   readonly countryCode: string | null;
   readonly venue: string | null;
   readonly raceType: string | null;
-  readonly marketTime: string | null;
   readonly bspMarket: boolean | null;
   readonly turnInPlayEnabled: boolean | null;
 }

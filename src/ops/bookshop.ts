@@ -20,6 +20,7 @@ interface RunnerDefinition {
 interface Definition {
   readonly name?: string;
   readonly eventName?: string;
+  readonly marketTime?: string;
   readonly runners?: readonly RunnerDefinition[];
 }
 
@@ -71,7 +72,12 @@ export class Bookshop implements BookReader {
 
 function summary(book: Book): MarketSummary {
   const { facts } = book;
-  const { name = null, eventName = null, runners = [] } = JSON.parse(book.definition() ?? "{}") as Definition;
+  const {
+    name = null,
+    eventName = null,
+    marketTime = null,
+    runners = [],
+  } = JSON.parse(book.definition() ?? "{}") as Definition;
   return {
     id: book.id,
     name,
@@ -80,7 +86,7 @@ function summary(book: Book): MarketSummary {
     eventTypeId: facts.eventTypeId,
     marketType: facts.marketType,
     countryCode: facts.countryCode,
-    marketTime: facts.marketTime,
+    marketTime,
     status: facts.status,
     inPlay: facts.inPlay,
     version: facts.version,
