@@ -66,6 +66,8 @@ export class Book {
 
   readonly #shelf: Shelf;
   #firstRunner = 0;
+  /** The one looked for last: historic files name a runner several times in a row. */
+  #recentRunner = 0;
   #definitionText: string | null = null;
   #definitionAt = 0;
   #definitionBytes = 0;
@@ -166,10 +168,16 @@ export class Book {
   /** The runner's address; it is made if it is new. */
   runner(id: number, hc: number, sequence: number): number {
     const { f64, u32 } = this.#shelf.arena;
+    const recent = this.#recentRunner;
+    if (recent !== 0 && f64[recent] === id && f64[recent + 1] === hc) {
+      u32[recent * 2 + 14] = sequence;
+      return recent;
+    }
     let previous = 0;
     for (let runner = this.#firstRunner; runner !== 0; runner = u32[runner * 2 + 13] as number) {
       if (f64[runner] === id && f64[runner + 1] === hc) {
         u32[runner * 2 + 14] = sequence;
+        this.#recentRunner = runner;
         return runner;
       }
       previous = runner;
@@ -262,7 +270,7 @@ export class Book {
       arena.release(runner, RUNNER_SLOTS);
       runner = next;
     }
-    this.#firstRunner = 0;
+    this.#firstRunner = this.#recentRunner = 0;
   }
 
   #pack(): void {

@@ -109,8 +109,8 @@ export class Cache {
 
   /** Applies a batch. Returns the books it touched, each once; the list is the cache's and good until the next call. */
   apply(batch: ChangeBatch): readonly Book[] {
-    this.#touched.length = 0;
-    this.#dropped.length = 0;
+    empty(this.#touched);
+    empty(this.#dropped);
     if (batch.kind === "heartbeat") return this.#touched;
     if (this.sequence >= SEQUENCE_MAX) throw new Error("sequence numbers are used up: restart to begin a new epoch");
     this.sequence++;
@@ -231,4 +231,9 @@ export class Cache {
     this.#closed.delete(book);
     book.release();
   }
+}
+
+/** For lists that mostly hold one: setting a length costs more than taking one out. */
+function empty(list: unknown[]): void {
+  while (list.length > 0) list.pop();
 }

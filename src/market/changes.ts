@@ -42,7 +42,7 @@ export function changesSince(
   if (into.length === marked && !img) {
     into.length = start;
     into.changes = changesBefore;
-    into.ids.length--;
+    into.ids.pop();
     return false;
   }
   into.tape[start + 2] = (img ? MARKET_IMG : 0) | (con ? MARKET_CON : 0);
