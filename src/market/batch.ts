@@ -1,3 +1,4 @@
+import type { MarketFacts } from "./filter.ts";
 import type { LadderKind, MarketId, ScalarKind } from "./types.ts";
 
 /** What a change message is for, from its `ct`: a start image, the answer to a resume, a heartbeat, or a plain update. */
@@ -56,6 +57,8 @@ export class ChangeBatch {
   readonly ids: MarketId[] = [];
   /** Market definitions as the source wrote them: JSON text, ASCII only. */
   readonly definitions: string[] = [];
+  /** What each definition says of the facts that filters and lists go by. */
+  readonly facts: MarketFacts[] = [];
   /** How many market changes (`mc` entries) it holds. */
   changes = 0;
 
@@ -73,6 +76,7 @@ export class ChangeBatch {
     // Lists of one or two, mostly: taking those out costs less than setting a length.
     while (this.ids.length > 0) this.ids.pop();
     while (this.definitions.length > 0) this.definitions.pop();
+    while (this.facts.length > 0) this.facts.pop();
     this.changes = 0;
   }
 
@@ -102,12 +106,13 @@ export class ChangeBatch {
     this.tape[this.length++] = value;
   }
 
-  /** The whole definition as JSON text, ASCII only (`\u` escapes), checked to be a JSON object by whoever reads it. */
-  definition(json: string): void {
+  /** The whole definition as JSON text, ASCII only (`\u` escapes), checked to be a JSON object by whoever reads it, with the facts it holds. */
+  definition(json: string, facts: MarketFacts): void {
     this.reserve(2);
     this.tape[this.length++] = MARK.definition;
     this.tape[this.length++] = this.definitions.length;
     this.definitions.push(json);
+    this.facts.push(facts);
   }
 
   /** Begins a runner change of the current market. */

@@ -1,5 +1,5 @@
 import type { Arena } from "./arena.ts";
-import { factsOf, NO_FACTS, packDefinition, unpackDefinition } from "./definition.ts";
+import { NO_FACTS, packDefinition, unpackDefinition } from "./definition.ts";
 import type { Deletions } from "./deletions.ts";
 import type { MarketFacts } from "./filter.ts";
 import { isLevelLadder, type Ladders } from "./ladder.ts";
@@ -153,8 +153,7 @@ export class Book {
     this.imageFrom = sequence;
   }
 
-  setDefinition(json: string, sequence: number): void {
-    const facts = factsOf(json);
+  setDefinition(json: string, facts: MarketFacts, sequence: number): void {
     if (differInFilter(facts, this.known)) this.filterChanged = sequence;
     this.facts = this.known = facts;
     this.definitionChanged = sequence;

@@ -4,6 +4,7 @@ import { type ChangeBatch, MARK, MARKET_CON, MARKET_IMG } from "./batch.ts";
 import { Book, type Shelf } from "./book.ts";
 import { Books } from "./books.ts";
 import { Deletions } from "./deletions.ts";
+import type { MarketFacts } from "./filter.ts";
 import { Ladders } from "./ladder.ts";
 import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
 
@@ -157,7 +158,7 @@ export class Cache {
           i += 2;
           break;
         case MARK.definition:
-          this.#define(book as Book, batch.definitions[tape[i + 1] as number] as string);
+          this.#define(book as Book, batch, tape[i + 1] as number);
           i += 2;
           break;
         case MARK.runner:
@@ -202,9 +203,9 @@ export class Cache {
     return book;
   }
 
-  #define(book: Book, json: string): void {
+  #define(book: Book, batch: ChangeBatch, index: number): void {
     const before = book.facts.status;
-    book.setDefinition(json, this.sequence);
+    book.setDefinition(batch.definitions[index] as string, batch.facts[index] as MarketFacts, this.sequence);
     const { status } = book.facts;
     const stopped = status === "SUSPENDED" || status === "CLOSED";
     if (stopped && status !== before) book.suspended = this.sequence;

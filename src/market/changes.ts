@@ -35,7 +35,7 @@ export function changesSince(
   const marked = into.length;
   if (projection.fields & FIELD.EX_TRADED_VOL && book.tvChanged > from) into.marketTv(book.tv);
   if (projection.fields & FIELD.EX_MARKET_DEF && book.definitionChanged > from)
-    into.definition(book.definition() as string);
+    into.definition(book.definition() as string, book.facts);
   for (let runner = book.firstRunner; runner !== 0; runner = book.nextRunner(runner)) {
     if (book.runnerLast(runner) > from) runnerSince(book, runner, from, img, projection, into);
   }

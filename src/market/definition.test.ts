@@ -1,8 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { factsOf, NO_FACTS, packDefinition, unpackDefinition } from "./definition.ts";
+import { decodeServerLine } from "../wire/esa.ts";
+import { ChangeBatch } from "./batch.ts";
+import { FACT_TYPES, NO_FACTS, packDefinition, unpackDefinition } from "./definition.ts";
+import type { MarketFacts } from "./filter.ts";
 
-const word = fc.oneof(fc.string(), fc.constantFrom("OPEN", 'say "x"', "\\\\", "a,b", "{", "]", ':"'));
+const word = fc.oneof(fc.string(), fc.constantFrom("OPEN", 'say "x"', "\\\\", "a,b", "{", "]", ':"', "Köln"));
+const odd = fc.constantFrom<unknown>(null, 5, "x", true, [], {});
 const facts = fc.record(
   {
     status: word,
@@ -11,31 +15,44 @@ const facts = fc.record(
     eventId: word,
     marketType: word,
     bspMarket: fc.boolean(),
+    venue: odd,
+    turnInPlayEnabled: odd,
   },
   { requiredKeys: [] },
 );
 const noise = fc
   .dictionary(fc.string(), fc.jsonValue())
-  .map(({ ...rest }) => ({ ...rest, runners: [{ status: "ACTIVE", id: 1, version: 9 }], odd: { status: ["x"] } }));
+  .map((rest) => ({ ...rest, runners: [{ status: "ACTIVE", id: 1, version: 9 }], odd: { status: ["x"] } }));
+
+/** What the decoder makes of a definition. */
+function decoded(definition: unknown, indent?: number): MarketFacts {
+  const text = JSON.stringify(definition, null, indent).replaceAll("\n", " ");
+  const line = Buffer.from(`{"op":"mcm","mc":[{"id":"1.1","marketDefinition":${text}}]}`);
+  const batch = new ChangeBatch();
+  expect(decodeServerLine(line, 0, line.length, batch)).toEqual({ kind: "change" });
+  expect(JSON.parse(batch.definitions[0] as string)).toEqual(JSON.parse(text));
+  return batch.facts[0] as MarketFacts;
+}
 
 describe("a market definition", () => {
   test("gives the facts that JSON.parse would, whatever else it holds", () => {
     fc.assert(
       fc.property(facts, noise, fc.boolean(), fc.constantFrom(undefined, 1), (said, rest, first, indent) => {
-        const definition = first ? { ...said, ...rest } : { ...rest, ...said };
-        const expected = Object.fromEntries(
-          Object.keys(NO_FACTS).map((name) => [name, ofItsType(name, (definition as Record<string, unknown>)[name])]),
-        );
-        expect(factsOf(JSON.stringify(definition, null, indent))).toEqual(expected as unknown as typeof NO_FACTS);
+        const definition: Record<string, unknown> = first ? { ...said, ...rest } : { ...rest, ...said };
+        const expected = Object.entries(FACT_TYPES).map(([name, type]) => {
+          const value = JSON.parse(JSON.stringify(definition))[name];
+          return [name, typeof value === type ? value : null];
+        });
+        expect(decoded(definition, indent)).toEqual(Object.fromEntries(expected));
       }),
       { numRuns: 500 },
     );
   });
 
   test("of nothing says nothing", () => {
-    expect(factsOf("{}")).toEqual(NO_FACTS);
-    expect(factsOf('{"status":null}')).toEqual(NO_FACTS);
-    expect(factsOf('{"status":5,"version":"x"}')).toEqual(NO_FACTS);
+    expect(decoded({})).toEqual(NO_FACTS);
+    expect(decoded({ status: null })).toEqual(NO_FACTS);
+    expect(decoded({ status: 5, version: "x" })).toEqual(NO_FACTS);
   });
 
   test("comes out of its packing as it went in", () => {
@@ -48,13 +65,3 @@ describe("a market definition", () => {
     );
   });
 });
-
-function ofItsType(name: string, value: unknown): unknown {
-  const types: Record<string, string> = {
-    version: "number",
-    inPlay: "boolean",
-    bspMarket: "boolean",
-    turnInPlayEnabled: "boolean",
-  };
-  return typeof value === (types[name] ?? "string") ? value : null;
-}

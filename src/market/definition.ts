@@ -211,28 +211,8 @@ export const NO_FACTS: MarketFacts = {
   turnInPlayEnabled: null,
 };
 
-/**
- * The facts of a definition, from its JSON text; a value of another type than the exchange's counts as not said.
- *
- * Reads along the text, past whatever lies deeper, instead of parsing it: 20,000 parsed definitions are 100 MB of objects for the collector while an
- * image comes in. The text must be JSON; whoever takes it in has checked that.
- */
-export function factsOf(json: string): MarketFacts {
-  const facts: Record<string, string | number | boolean | null> = { ...NO_FACTS };
-  let at = json.indexOf("{") + 1;
-  for (;;) {
-    const from = json.indexOf('"', at) + 1;
-    if (from === 0) return facts as unknown as MarketFacts;
-    const to = endOfString(json, from);
-    const start = startOfValue(json, to + 1);
-    const end = endOfValue(json, start);
-    const name = NAMES.find((known) => known.length === to - from && json.startsWith(known, from));
-    if (name !== undefined) facts[name] = valueIn(json, start, end, name);
-    at = end;
-  }
-}
-
-const TYPES = {
+/** The facts there are, and of what type the exchange gives each; a value of another type counts as not said. */
+export const FACT_TYPES = {
   status: "string",
   inPlay: "boolean",
   version: "number",
@@ -245,55 +225,14 @@ const TYPES = {
   raceType: "string",
   bspMarket: "boolean",
   turnInPlayEnabled: "boolean",
-} as const satisfies Record<keyof MarketFacts, string>;
-const NAMES = Object.keys(TYPES) as (keyof MarketFacts)[];
-
-function valueIn(json: string, start: number, end: number, name: keyof MarketFacts): string | number | boolean | null {
-  const value = JSON.parse(json.slice(start, end)) as unknown;
-  if (typeof value !== TYPES[name]) return null;
-  if (typeof value !== "string" || name === "eventId") return value as string | number | boolean;
-  return intern(value);
-}
-
-/** Where the string that begins before `from` has its closing quote. */
-function endOfString(json: string, from: number): number {
-  let to = json.indexOf('"', from);
-  while (to > 0 && isEscaped(json, to)) to = json.indexOf('"', to + 1);
-  return to < 0 ? json.length : to;
-}
-
-function isEscaped(json: string, at: number): boolean {
-  let slashes = 0;
-  while (json.charCodeAt(at - 1 - slashes) === 92) slashes++;
-  return slashes % 2 === 1;
-}
-
-function startOfValue(json: string, from: number): number {
-  let at = json.indexOf(":", from) + 1;
-  while (json.charCodeAt(at) <= 32) at++;
-  return at;
-}
-
-/** Where the value that begins at `start` ends: at the comma or the brace behind it. */
-function endOfValue(json: string, start: number): number {
-  let depth = 0;
-  for (let at = start; at < json.length; at++) {
-    const c = json.charCodeAt(at);
-    if (c === 34) at = endOfString(json, at + 1);
-    else if (c === 123 || c === 91) depth++;
-    else if (c === 125 || c === 93) {
-      if (depth === 0) return at;
-      depth--;
-    } else if (c === 44 && depth === 0) return at;
-  }
-  return json.length;
-}
+} as const satisfies Record<keyof MarketFacts, "string" | "boolean" | "number">;
 
 /** Few different words make up the facts of all markets but their events: each is kept once. Starts anew when full, so that it stays bounded. */
 const words = new Map<string, string>();
 const WORDS_MAX = 10_000;
 
-function intern(word: string): string {
+/** The same word, the one copy of it that is kept. */
+export function intern(word: string): string {
   const known = words.get(word);
   if (known !== undefined) return known;
   if (words.size >= WORDS_MAX) words.clear();

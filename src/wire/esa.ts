@@ -1,4 +1,6 @@
 import { type ChangeBatch, MARK, MARKET_CON, MARKET_IMG, type Segment } from "../market/batch.ts";
+import { FACT_TYPES, intern, NO_FACTS } from "../market/definition.ts";
+import type { MarketFacts } from "../market/filter.ts";
 import { LEVEL_MAX } from "../market/ladder.ts";
 import { FIRST_LEVEL_LADDER, LADDER, type LadderKind, SCALAR, type ScalarKind } from "../market/types.ts";
 import * as json from "./json.ts";
@@ -169,21 +171,51 @@ function flag(batch: ChangeBatch, bit: number): void {
   if (json.boolean()) batch.marketFlag(bit);
 }
 
-/** The definition is kept as the text it came as: it is sent on far more often than it is looked into, and so stays exact. */
+/** The definition is kept as the text it came as: it is sent on far more often than it is looked into, and so stays exact. What is looked into is read on the way. */
 function readDefinition(batch: ChangeBatch): void {
   if (json.peek() !== OPEN) json.fail("a marketDefinition that is not an object");
   const start = json.at;
-  json.skip();
-  batch.definition(ascii(start, json.at));
+  json.watchAscii();
+  const facts: Record<string, string | number | boolean | null> = { ...NO_FACTS };
+  json.expect(OPEN);
+  if (!json.take(CLOSE)) {
+    do {
+      json.key();
+      const name = factName();
+      if (name === undefined || !readFact(name, facts)) json.skip();
+    } while (json.take(COMMA));
+    json.expect(CLOSE);
+  }
+  batch.definition(ascii(start, json.at), facts as unknown as MarketFacts);
+}
+
+/** The facts by the length of their names, which tells most keys apart already. */
+const FACTS_BY_LENGTH: (keyof MarketFacts)[][] = [];
+for (const name of Object.keys(FACT_TYPES) as (keyof MarketFacts)[]) (FACTS_BY_LENGTH[name.length] ??= []).push(name);
+
+/** The fact that the key just read names, if it does. */
+function factName(): keyof MarketFacts | undefined {
+  const names = FACTS_BY_LENGTH[json.keyEnd - json.keyStart];
+  if (names !== undefined) for (const name of names) if (json.keyIs(name)) return name;
+  return undefined;
+}
+
+/** Reads a fact's value; false, with nothing read, when it is of another type than the exchange's. */
+function readFact(name: keyof MarketFacts, facts: Record<string, string | number | boolean | null>): boolean {
+  const c = json.peek();
+  const type = FACT_TYPES[name];
+  if (type === "string" && c === 34) facts[name] = name === "eventId" ? json.string() : intern(json.string());
+  else if (type === "boolean" && (c === 116 || c === 102)) facts[name] = json.boolean();
+  else if (type === "number" && (c === 45 || (c >= 48 && c <= 57))) facts[name] = json.number();
+  else return false;
+  return true;
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** The text between, other characters than ASCII written as `\u` escapes: what real clients need (they decode each read on its own). */
 function ascii(start: number, end: number): string {
-  const text = json.bytes.toString("latin1", start, end);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is ASCII itself
-  if (/^[\x00-\x7f]*$/.test(text)) return text;
+  if (!json.sawOther) return json.bytes.toString("latin1", start, end);
   let decoded: string;
   try {
     decoded = utf8.decode(json.bytes.subarray(start, end));

@@ -19,6 +19,13 @@ export let bytes: Buffer = Buffer.alloc(0);
 export let at = 0;
 let limit = 0;
 
+/** Whether a string passed over since `watchAscii` had other characters than ASCII in it. */
+export let sawOther = false;
+
+export function watchAscii(): void {
+  sawOther = false;
+}
+
 export function begin(text: Uint8Array, start: number, end: number): void {
   bytes = Buffer.isBuffer(text) ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength);
   at = start;
@@ -189,7 +196,10 @@ export function skipString(): boolean {
       plain = false;
       p = skipEscape(p);
     } else {
-      if (c >= 128) plain = false;
+      if (c >= 128) {
+        plain = false;
+        sawOther = true;
+      }
       p++;
     }
   }
