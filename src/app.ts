@@ -62,7 +62,7 @@ export async function startGateway(config: Config, extras: GatewayExtras = {}): 
 
 /** JSON lines on standard error. */
 export function stderrLog(level: LogLevel): Log {
-  return jsonLog(level, (line) => void process.stderr.write(line));
+  return jsonLog(level, systemClock, (line) => void process.stderr.write(line));
 }
 
 /** Holds the stream and the books and serves nobody: what feeds edges elsewhere. */
