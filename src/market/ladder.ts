@@ -126,12 +126,12 @@ export class Ladders {
       const { u16 } = arena;
       const first = (ladder + HEAD) * 4 + (head >>> 19) * 2;
       const entries = (head >>> 6) & COMPACT_ENTRIES_MAX;
+      // Halved without a branch on what is found: prices come in no order that could be foretold, and a branch mistaken costs more than it saves.
       let low = 0;
-      let high = entries;
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        if ((u16[first + middle] as number) < code) low = middle + 1;
-        else high = middle;
+      for (let left = entries; left > 0; ) {
+        const half = (left + 1) >>> 1;
+        low += half & (((u16[first + low + half - 1] as number) - code) >> 31);
+        left -= half;
       }
       const found = low < entries && u16[first + low] === code;
       if (cents !== 0) {
@@ -295,7 +295,7 @@ export class Ladders {
   /** Makes place `i` free for a new entry; the ladder grows where it must, and turns wide where a compact one has no more numbers. */
   #openGap(at: number, i: number): number {
     const count = this.count(at);
-    const ladder = count < this.#capacity(at) ? at : this.#grown(at, count + Math.max(GROWTH_MIN, count >> 3));
+    const ladder = count < this.#capacity(at) ? at : this.#grown(at, count + Math.max(GROWTH_MIN, count >> 2));
     const { u32, u16, f64 } = this.#arena;
     if (this.#form(ladder) === WIDE) {
       const first = ladder + WIDE_HEAD;
