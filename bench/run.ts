@@ -1,6 +1,7 @@
-/** `npm run bench -- NAME [--json] [FILE…]`: prints rows, exits 0 only when every number was reached. */
+/** `npm run bench -- NAME [--json] [--keep] [FILE…]`: prints rows, exits 0 only when every number was reached. `--keep` makes docs/BENCHMARKS.md anew. */
 import { parseArgs } from "node:util";
 import { apply } from "./apply.ts";
+import { keep } from "./results.ts";
 import { type Report, table } from "./table.ts";
 import { w1 } from "./w1.ts";
 
@@ -12,17 +13,20 @@ process.exit(await main());
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
-    options: { json: { type: "boolean" }, help: { type: "boolean" } },
+    options: { json: { type: "boolean" }, keep: { type: "boolean" }, help: { type: "boolean" } },
     allowPositionals: true,
   });
   const [name = "", ...files] = positionals;
   const bench = BENCHES[name];
   if (bench === undefined || values.help) {
-    console.error(`usage: npm run bench -- NAME [--json] [FILE…], NAME one of ${Object.keys(BENCHES).join(", ")}`);
+    console.error(
+      `usage: npm run bench -- NAME [--json] [--keep] [FILE…], NAME one of ${Object.keys(BENCHES).join(", ")}`,
+    );
     return values.help ? 0 : 2;
   }
   const report = await bench(files, (text) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`));
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  if (values.keep) keep(report);
   console.log(values.json ? JSON.stringify(report, null, 2) : table(report.rows));
   return report.rows.length > 0 && report.rows.every((row) => row.passed) ? 0 : 1;
 }
