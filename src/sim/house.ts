@@ -28,6 +28,8 @@ export const UPSTREAM_HEARTBEAT_MS = 500;
 const USERS_MAX = 20;
 /** A dozen markets. The default of 2 GB costs 30 ms to set aside. */
 const ARENA_BYTES_MAX = 16 * 1024 * 1024;
+/** So few that the ring comes round within a trial, and who was away for long must be sent images. */
+const DELETIONS_MAX = 64;
 
 /** What differs from one house to another. */
 export interface HousePlan {
@@ -151,7 +153,14 @@ export class Gateway {
 
   constructor({ epoch, dial, listen, post, clock, random }: GatewayWorld, plan: HousePlan) {
     const { retentionMs, forgetMs, segmentBytesMax, flushBytesMax, behindMsMax } = plan;
-    this.cache = new Cache({ epoch, clock, retentionMs, forgetMs, arenaBytesMax: ARENA_BYTES_MAX });
+    this.cache = new Cache({
+      epoch,
+      clock,
+      retentionMs,
+      forgetMs,
+      arenaBytesMax: ARENA_BYTES_MAX,
+      deletionsMax: DELETIONS_MAX,
+    });
     this.hub = new Hub({ cache: this.cache, clock, segmentBytesMax, flushBytesMax, behindMsMax });
     const world = { clock, random, log: silentLog };
     const credentials = { kind: "interactive", ...ACCOUNT } as const;

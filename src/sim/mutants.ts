@@ -7,7 +7,7 @@ import { ExchangeClient } from "../exchange/client.ts";
 import { TABLE } from "../exchange/connection.ts";
 import { ChangeBatch } from "../market/batch.ts";
 import { Cache } from "../market/cache.ts";
-import { Ladders } from "../market/ladder.ts";
+import { Deletions } from "../market/deletions.ts";
 import { trial, type Verdict } from "./trial.ts";
 
 /** Seeds within which a planted mistake must be found. */
@@ -75,7 +75,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "lose-a-tombstone",
     mistake: "a ladder that threw tombstones away does not remember that it did",
-    plant: () => patch(Ladders.prototype, "lost", () => () => 0),
+    plant: () => patch(Deletions.prototype, "lostSince", () => () => false),
   },
   {
     name: "resume-with-nothing",
@@ -232,5 +232,6 @@ function copyOf(batch: ChangeBatch): ChangeBatch {
   copy.changes = batch.changes;
   copy.ids.push(...batch.ids);
   copy.definitions.push(...batch.definitions);
+  copy.facts.push(...batch.facts);
   return copy;
 }
