@@ -139,6 +139,8 @@ function exchangeClient({ exchange }: Config, clock: Clock, log: Log): ExchangeC
   const ca = exchange.caFile === undefined ? undefined : readText(exchange.caFile);
   const session = exchangeSession(exchange, ca, clock, log);
   const { host, port, appKey, filter, ladderLevels, conflateMs, heartbeatMs } = exchange;
+  const { settings } = EXCHANGE_DEFAULTS;
+  const waits = { ...settings.waits, retry: { firstMs: exchange.retryFirstMs, maxMs: exchange.retryMaxMs } };
   const options = {
     ...EXCHANGE_DEFAULTS,
     name: "exchange",
@@ -150,7 +152,7 @@ function exchangeClient({ exchange }: Config, clock: Clock, log: Log): ExchangeC
     fields: exchange.fields.reduce((set, name) => set | FIELD[name], 0),
     ladderLevels,
     conflateMs,
-    settings: { ...EXCHANGE_DEFAULTS.settings, heartbeatMs },
+    settings: { ...settings, heartbeatMs, waits },
   };
   return new ExchangeClient(options, { dial: bunDial, session, clock, random: systemRandom, log });
 }

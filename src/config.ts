@@ -69,6 +69,11 @@ const Exchange = z.strictObject({
   fields: z.array(z.enum(FIELD_NAMES)).default(FIELD_NAMES).describe("The fields to carry."),
   ladderLevels: z.int().min(1).max(10).default(10).describe("Depth of level ladders."),
   conflateMs: ms().max(120_000).default(0).describe("How long the exchange may hold changes back to merge them."),
+  retryFirstMs: ms()
+    .min(10)
+    .default(1000)
+    .describe("The longest first wait before connecting again; it doubles from try to try."),
+  retryMaxMs: ms().min(10).default(60_000).describe("The longest such wait."),
   heartbeatMs: ms()
     .min(500)
     .max(5000)
