@@ -42,7 +42,9 @@ export function runBun(args) {
     );
     process.exit(1);
   }
-  const child = spawn(bun, args, { stdio: "inherit" });
+  // Told who we are, it ends when we are killed without a chance to pass the signal on.
+  const env = { ...process.env, ODDSWIRE_LAUNCHER: String(process.pid) };
+  const child = spawn(bun, args, { stdio: "inherit", env });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
 }

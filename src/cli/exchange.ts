@@ -2,7 +2,8 @@ import { systemClock } from "../base/clock.ts";
 import { OddswireError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { seededRandom } from "../base/random.ts";
-import { bunListen, freePort } from "../edge/sockets.ts";
+import { bunServe } from "../edge/server.ts";
+import { bunListen } from "../edge/sockets.ts";
 import { type Certificate, loopbackCertificate } from "../sim/certificate.ts";
 import { SimExchange } from "../sim/exchange.ts";
 import { SimIdentity } from "../sim/identity.ts";
@@ -71,8 +72,7 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
   const feed = makeFeed(call, exchange, seed);
   const tls = exchange.listen(bunListen, { host: ports.host, port: ports.tls, tls: certificate });
   const plain = ports.plain === undefined ? null : exchange.listen(bunListen, { host: ports.host, port: ports.plain });
-  const port = ports.identity === 0 ? freePort(ports.host) : ports.identity;
-  const service = Bun.serve({ hostname: ports.host, port, fetch: identity.handle, development: false });
+  const service = bunServe({ host: ports.host, port: ports.identity }, identity.handle);
   return {
     exchange,
     identity,
@@ -85,7 +85,7 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
     stop() {
       feed.stop();
       exchange.stop();
-      void service.stop(true);
+      service.stop();
     },
   };
 }
