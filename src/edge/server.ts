@@ -1,6 +1,5 @@
 import type { Server } from "bun";
-import { OddswireError } from "../base/errors.ts";
-import { freePort } from "./sockets.ts";
+import { explained, freePort } from "./sockets.ts";
 
 export interface HttpServer {
   readonly port: number;
@@ -8,7 +7,7 @@ export interface HttpServer {
   stop(): void;
 }
 
-/** Answers HTTP by `Bun.serve`; port 0 is any free one. Throws PORT_IN_USE. */
+/** Answers HTTP by `Bun.serve`; port 0 is any free one. Throws PORT_IN_USE or INVALID_CONFIG. */
 export function bunServe(
   at: { host: string; port: number },
   handle: (request: Request) => Response | Promise<Response>,
@@ -16,13 +15,10 @@ export function bunServe(
   const port = at.port === 0 ? freePort(at.host) : at.port;
   let server: Server<undefined>;
   try {
-    server = Bun.serve({ hostname: at.host, port, fetch: handle, development: false });
+    // Left out, Bun lets two servers bind one port, and whoever came second is silently never asked.
+    server = Bun.serve({ hostname: at.host, port, fetch: handle, development: false, reusePort: false });
   } catch (error) {
-    if ((error as { code?: string }).code !== "EADDRINUSE") throw error;
-    throw new OddswireError(
-      "PORT_IN_USE",
-      `another program listens on ${at.host}:${port}; give another port, or 0 for any free one`,
-    );
+    throw explained(error, at.host, port);
   }
   return { port: server.port as number, stop: () => void server.stop(true) };
 }

@@ -242,13 +242,17 @@ function onFreePort<T>(host: string, listenAt: (port: number) => T, random: Rand
   );
 }
 
-function explained(error: unknown, host: string, port: number): OddswireError {
+/** Why a server cannot listen there, in words. */
+export function explained(error: unknown, host: string, port: number): OddswireError {
   if (isInUse(error)) {
     const message = `port ${port} on ${host} is in use: stop the program that listens there, or choose another port`;
     return new OddswireError("PORT_IN_USE", message);
   }
   const reason = `${(error as { code?: string }).code ?? "error"}: ${(error as Error).message}`;
-  return new OddswireError("INVALID_CONFIG", `cannot listen on ${remoteName(host, port)} (${reason})`);
+  return new OddswireError(
+    "INVALID_CONFIG",
+    `cannot listen on ${remoteName(host, port)} (${reason}): choose an address of this machine, and a port that you may use`,
+  );
 }
 
 function isInUse(error: unknown): boolean {
