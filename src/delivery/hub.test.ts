@@ -526,6 +526,14 @@ describe("subscriptions", () => {
     rig.hub.stop();
   });
 
+  test("closed markets are forgotten in time, also while nobody is there", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2", { status: "CLOSED" })]);
+    rig.clock.run(120_000);
+    expect([...rig.cache.books()].map(({ id }) => id)).toEqual(["1.1"]);
+    rig.hub.stop();
+  });
+
   test("a market that an upstream image leaves out is left out of an image to its users", () => {
     const rig = new Rig();
     rig.send([image("1.1"), image("1.2")]);

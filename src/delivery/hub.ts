@@ -73,6 +73,7 @@ export class Hub implements Sink {
   readonly #wheel: Wheel<Subscription>;
   readonly #catchUp: CatchUpWriter;
   #sweep: Timer | null = null;
+  #isStopped = false;
   #nextSlot = 0;
 
   // one flush's things, used again and again
@@ -97,6 +98,7 @@ export class Hub implements Sink {
 
   batch(batch: ChangeBatch): void {
     const touched = this.cache.apply(batch);
+    this.#sweepSoon();
     for (const book of this.cache.dropped) this.#lose(book);
     const { sequence } = this.cache;
     for (const book of touched) {
@@ -276,7 +278,7 @@ export class Hub implements Sink {
   join(outlet: Outlet, visitor: Visitor): Session {
     const session = new Session(this, outlet, visitor, this.#nextSlot++ % SLOTS_MAX);
     this.sessions.add(session);
-    this.#sweep ??= this.clock.after(SWEEP_MS, () => this.#sweepNow());
+    this.#sweepSoon();
     return session;
   }
 
@@ -301,6 +303,7 @@ export class Hub implements Sink {
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#sweep?.cancel();
     this.#wheel.stop();
     for (const beats of this.#beats.values()) for (const beat of beats) beat?.stop();
@@ -517,8 +520,14 @@ export class Hub implements Sink {
     this.#behind.delete(session);
   }
 
+  /** Every second from the first batch or user on: markets close, and memory is wanted back, whether or not anybody is there. */
+  #sweepSoon(): void {
+    if (!this.#isStopped) this.#sweep ??= this.clock.after(SWEEP_MS, () => this.#sweepNow());
+  }
+
   #sweepNow(): void {
-    this.#sweep = this.sessions.size > 0 ? this.clock.after(SWEEP_MS, () => this.#sweepNow()) : null;
+    this.#sweep = null;
+    this.#sweepSoon();
     const limit = this.clock.monotonic() - this.#behindMsMax;
     for (const session of [...this.#behind]) {
       if (session.behindSince !== null && session.behindSince < limit) this.close(session, TOO_SLOW);
