@@ -416,6 +416,19 @@ describe("being behind", () => {
     rig.hub.stop();
   });
 
+  test("is not what waiting for a source is that went away in the middle of a group", () => {
+    const rig = new Rig({ behindMsMax: 5000 });
+    rig.send([image("1.1")], { segmentType: "SEG_START" });
+    rig.hub.state("stale");
+    const user = rig.join();
+    user.session.subscribe(user.request(1));
+    rig.clock.run(60_000);
+    expect([user.goodbye, user.messages.length]).toEqual([null, 0]);
+    rig.send([image("1.1")], { ct: "RESUB_DELTA" });
+    expect(user.messages.at(-1)?.ct).toBe("SUB_IMAGE");
+    rig.hub.stop();
+  });
+
   test("for too long ends with a code that says to come back", () => {
     const rig = new Rig({ behindMsMax: 5000 });
     rig.send([image("1.1")]);

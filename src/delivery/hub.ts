@@ -530,8 +530,9 @@ export class Hub implements Sink {
     this.#sweepSoon();
     const limit = this.clock.monotonic() - this.#behindMsMax;
     for (const session of [...this.#behind]) {
-      if (session.behindSince !== null && session.behindSince < limit) this.close(session, TOO_SLOW);
-      else if (session.outbox.isClear) this.#pump(session);
+      // One with a clear outbox waits for us: for the rest of a group whose source may be gone.
+      if (session.outbox.isClear) this.#pump(session);
+      else if (session.behindSince !== null && session.behindSince < limit) this.close(session, TOO_SLOW);
     }
     for (const book of this.cache.sweep()) this.#detach(book);
   }
