@@ -19,42 +19,53 @@ const TOLD_MAX = 3;
 const VIOLATIONS_MAX = 5;
 const EVENTS_MAX = 60;
 const PROGRESS_MS = 2_000;
+/** How many seeds run where nobody says. */
+const SEEDS = 100;
 
 interface Options {
   readonly seeds: number;
   readonly from: number;
   readonly trace: boolean;
   readonly mutant: Mutant | null;
+  /** Planted mistakes to find; null: run the seeds. */
+  readonly find: readonly Mutant[] | null;
 }
 
 process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      seeds: { type: "string" },
-      from: { type: "string" },
-      seed: { type: "string" },
-      trace: { type: "boolean", default: false },
-      mutants: { type: "boolean", default: false },
-      mutant: { type: "string" },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
-  if (values.help) {
+  if (args.includes("--help") || args.includes("-h")) {
     console.log(HELP);
     return 0;
   }
-  const named = values.mutant === undefined ? null : MUTANTS.find(({ name }) => name === values.mutant);
-  if (named === undefined) return usage(`no mutant is called ${values.mutant}; there are ${names()}`);
-  const seed = values.seed === undefined ? null : Number(values.seed);
-  const from = seed ?? Number(values.from ?? 1);
-  const seeds = seed !== null ? 1 : Number(values.seeds ?? (named || values.mutants ? MUTANT_SEEDS_MAX : 100));
+  const options = read(args);
+  if (typeof options === "string") {
+    console.error(`${options}\n\n${HELP}`);
+    return 2;
+  }
+  return options.find === null ? runSeeds(options) : findMutants(options.find, options.from, options.seeds);
+}
+
+/** What is asked for, or what is wrong with it. */
+function read(args: readonly string[]): Options | string {
+  let values: { [name in "seeds" | "from" | "seed" | "mutant"]?: string } & { trace?: boolean; mutants?: boolean };
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean" } as const;
+  try {
+    const options = { seeds: text, from: text, seed: text, mutant: text, trace: flag, mutants: flag };
+    values = parseArgs({ args: [...args], options }).values;
+  } catch (error) {
+    return (error as Error).message;
+  }
+  const mutant = values.mutant === undefined ? null : MUTANTS.find(({ name }) => name === values.mutant);
+  if (mutant === undefined)
+    return `no mutant is called ${values.mutant}; there are ${MUTANTS.map(({ name }) => name).join(", ")}`;
+  const find = values.seed !== undefined ? null : values.mutants ? MUTANTS : mutant && [mutant];
+  const from = Number(values.seed ?? values.from ?? 1);
+  const seeds = values.seed !== undefined ? 1 : Number(values.seeds ?? (find ? MUTANT_SEEDS_MAX : SEEDS));
   if (!Number.isInteger(from) || !Number.isInteger(seeds) || seeds < 1)
-    return usage("--seeds, --from and --seed are whole numbers");
-  if (values.mutants || (named && seed === null)) return findMutants(named ? [named] : MUTANTS, from, seeds);
-  return runSeeds({ seeds, from, trace: values.trace, mutant: named });
+    return "--seeds, --from and --seed are whole numbers";
+  return { seeds, from, trace: values.trace ?? false, mutant, find };
 }
 
 async function runSeeds({ seeds, from, trace, mutant }: Options): Promise<number> {
@@ -122,13 +133,4 @@ class Progress {
     const seconds = (now - this.#startedAt) / 1000;
     console.error(`${done} of ${this.#of} seeds in ${seconds.toFixed(1)} s: ${words}`);
   }
-}
-
-function names(): string {
-  return MUTANTS.map(({ name }) => name).join(", ");
-}
-
-function usage(words: string): number {
-  console.error(`${words}\n\n${HELP}`);
-  return 2;
 }
