@@ -4,7 +4,7 @@ import { ChangeBatch } from "../market/batch.ts";
 import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
 import { changesSince, type Projection } from "../market/changes.ts";
-import type { MarketId, Sink, SourceState } from "../market/types.ts";
+import type { Sink, SourceState } from "../market/types.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
 import { writeChanges } from "../wire/changes.ts";
 import type { SubscribeRequest } from "../wire/requests.ts";
@@ -14,9 +14,10 @@ import { cadenceFor, SLOTS_MAX } from "./cadence.ts";
 import { CatchUpWriter } from "./catchup.ts";
 import { type Contract, clkOf, initialClkOf, sequenceOf } from "./contract.ts";
 import type { Outlet } from "./outlet.ts";
+import { Roll } from "./roll.ts";
 import { Session } from "./session.ts";
 import { Subscription } from "./subscription.ts";
-import { View, Watchers } from "./view.ts";
+import { type View, Watchers } from "./view.ts";
 import { Wheel } from "./wheel.ts";
 
 export interface HubOptions {
@@ -66,9 +67,7 @@ export class Hub implements Sink {
   readonly closes = new Map<FaultCode, number>();
 
   readonly #beats = new Map<number, Beat[]>();
-  readonly #roving = new Set<Subscription>();
-  /** Subscriptions that named a market which is not known (yet). */
-  readonly #waiting = new Map<MarketId, Set<Subscription>>();
+  readonly #roll: Roll;
   readonly #behind = new Set<Session>();
   readonly #wheel: Wheel<Subscription>;
   readonly #catchUp: CatchUpWriter;
@@ -90,6 +89,10 @@ export class Hub implements Sink {
     this.clock = options.clock;
     this.flushBytesMax = options.flushBytesMax ?? 1024 * 1024;
     this.#behindMsMax = options.behindMsMax ?? 30_000;
+    this.#roll = new Roll(this.cache, {
+      entered: (subscription) => this.#fallBehind(subscription),
+      left: (subscription) => this.#startAnew(subscription),
+    });
     this.#wheel = new Wheel(this.clock, (subscription) => this.#heartbeat(subscription));
     this.#catchUp = new CatchUpWriter(this, options.segmentBytesMax ?? 64 * 1024);
   }
@@ -99,10 +102,10 @@ export class Hub implements Sink {
   batch(batch: ChangeBatch): void {
     const touched = this.cache.apply(batch);
     this.#sweepSoon();
-    for (const book of this.cache.dropped) this.#lose(book);
+    for (const book of this.cache.dropped) this.#roll.lost(book);
     const { sequence } = this.cache;
     for (const book of touched) {
-      this.#enrol(book);
+      this.#roll.touched(book);
       if (book.suspended === sequence) this.#stopped.push(book);
       for (const view of Watchers.of(book).views) view.beat.touch(view);
     }
@@ -325,7 +328,7 @@ export class Hub implements Sink {
     const initialClk = initialClkOf(this.cache.epoch, contract);
     const beat = this.#beat(cadenceFor(request.conflateMs), session.slot);
     const subscription = new Subscription(session, request, contract, initialClk, beat);
-    const books = this.#matching(subscription);
+    const books = this.#roll.matching(subscription);
     if (books.length > visitor.marketsMax) {
       return {
         code: "SUBSCRIPTION_LIMIT_EXCEEDED",
@@ -341,7 +344,7 @@ export class Hub implements Sink {
     }
     if (replaced !== undefined) this.end(replaced);
     subscriptions.set(request.id, subscription);
-    this.#enter(subscription, books);
+    this.#roll.enter(subscription, books);
     const resumed = this.#resumable(subscription);
     subscription.begin(resumed === null ? "image" : "resume", resumed ?? 0, this.cache.sequence);
     if (resumed === null) this.images++;
@@ -357,9 +360,7 @@ export class Hub implements Sink {
   end(subscription: Subscription): void {
     subscription.ended = true;
     subscription.pending.length = 0;
-    this.#roving.delete(subscription);
-    for (const id of subscription.request.filter.marketIds ?? []) this.#stopWaiting(id, subscription);
-    while (subscription.views.length > 0) this.#remove(subscription, subscription.views.length - 1);
+    this.#roll.leave(subscription);
     const { session } = subscription;
     if (session.subscriptions.get(subscription.id) === subscription) session.subscriptions.delete(subscription.id);
   }
@@ -367,104 +368,6 @@ export class Hub implements Sink {
   drained(session: Session): void {
     if (session.gone || !session.outbox.drained()) return;
     this.#pump(session);
-  }
-
-  // ---- membership ----
-
-  /** The markets there are for a subscription. */
-  #matching(subscription: Subscription): Book[] {
-    const { marketIds } = subscription.request.filter;
-    const found: Book[] = [];
-    if (marketIds !== undefined && marketIds.length > 0) {
-      for (const id of new Set(marketIds)) {
-        const book = this.cache.get(id);
-        if (book !== undefined && subscription.matches(book)) found.push(book);
-      }
-      return found;
-    }
-    for (const book of this.cache.books()) if (subscription.matches(book)) found.push(book);
-    return found;
-  }
-
-  #enter(subscription: Subscription, books: readonly Book[]): void {
-    for (const book of books) this.#add(subscription, book, this.cache.sequence);
-    if (subscription.roving) this.#roving.add(subscription);
-    else {
-      for (const id of subscription.request.filter.marketIds ?? [])
-        if (this.cache.get(id) === undefined) this.#wait(id, subscription);
-    }
-  }
-
-  #wait(id: MarketId, subscription: Subscription): void {
-    const waiting = this.#waiting.get(id);
-    if (waiting === undefined) this.#waiting.set(id, new Set([subscription]));
-    else waiting.add(subscription);
-  }
-
-  #stopWaiting(id: MarketId, subscription: Subscription): void {
-    const waiting = this.#waiting.get(id);
-    if (waiting?.delete(subscription) && waiting.size === 0) this.#waiting.delete(id);
-  }
-
-  #add(subscription: Subscription, book: Book, sent: number): void {
-    const { contract, beat, catchUp } = subscription;
-    Watchers.of(book).view(book, contract, contract.policy, beat, sent).add(subscription);
-    if (catchUp !== null) catchUp.disturbed = true;
-  }
-
-  #remove(subscription: Subscription, index: number): void {
-    const view = View.remove(subscription, index);
-    if (subscription.catchUp !== null) subscription.catchUp.disturbed = true;
-    if (view.subscriptions.length === 0) Watchers.of(view.book).drop(view);
-  }
-
-  /** Lets a market in where it is waited for, or where it has just come to match; and out where it has ceased to. */
-  #enrol(book: Book): void {
-    const isNew = Watchers.ifAny(book) === null;
-    if (isNew) {
-      const waiting = this.#waiting.get(book.id);
-      this.#waiting.delete(book.id);
-      for (const subscription of waiting ?? []) this.#add(subscription, book, 0);
-    }
-    if (!isNew && book.filterChanged !== this.cache.sequence) return;
-    const had = new Set(isNew ? [] : Watchers.of(book).views.flatMap((view) => view.subscriptions));
-    for (const subscription of this.#roving) {
-      const matches = subscription.matches(book);
-      if (matches && !had.has(subscription)) this.#letIn(subscription, book, isNew);
-      else if (!matches && had.has(subscription)) this.#letOut(subscription, book);
-    }
-  }
-
-  #letIn(subscription: Subscription, book: Book, isNew: boolean): void {
-    this.#add(subscription, book, isNew ? 0 : this.cache.sequence);
-    if (!isNew && subscription.isInStep) this.#fallBehind(subscription);
-  }
-
-  /** The protocol has no word for a market that leaves: only a new image leaves it out. */
-  #letOut(subscription: Subscription, book: Book): void {
-    this.#remove(
-      subscription,
-      subscription.views.findIndex((view) => view.book === book),
-    );
-    this.#startAnew(subscription);
-  }
-
-  /** The source's image came without this market. */
-  #lose(book: Book): void {
-    for (const subscription of this.#detach(book)) this.#startAnew(subscription);
-  }
-
-  #detach(book: Book): Subscription[] {
-    const watchers = Watchers.ifAny(book);
-    const gone = watchers?.views.flatMap((view) => view.subscriptions) ?? [];
-    for (const subscription of gone) {
-      this.#remove(
-        subscription,
-        subscription.views.findIndex((view) => view.book === book),
-      );
-      if (!subscription.roving) this.#wait(book.id, subscription);
-    }
-    return gone;
   }
 
   // ---- being behind, and coming back in step ----
@@ -475,15 +378,7 @@ export class Hub implements Sink {
     if (initialClk === null || clk === null || initialClk !== subscription.initialClk) return null;
     const since = sequenceOf(clk);
     if (since === null || since > this.cache.sequence || since < this.cache.reach) return null;
-    return subscription.roving && this.#leftSince(subscription, since) ? null : since;
-  }
-
-  /** Whether a market may have been in the filter at `since` and is no longer. */
-  #leftSince(subscription: Subscription, since: number): boolean {
-    for (const book of this.cache.books()) {
-      if (book.filterChanged > since && book.born <= since && !subscription.matches(book)) return true;
-    }
-    return false;
+    return this.#roll.leftSince(subscription, since) ? null : since;
   }
 
   #startAnew(subscription: Subscription): void {
@@ -534,7 +429,7 @@ export class Hub implements Sink {
       if (session.outbox.isClear) this.#pump(session);
       else if (session.behindSince !== null && session.behindSince < limit) this.close(session, TOO_SLOW);
     }
-    for (const book of this.cache.sweep()) this.#detach(book);
+    for (const book of this.cache.sweep()) this.#roll.forgotten(book);
   }
 
   // ---- heartbeats ----

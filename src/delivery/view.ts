@@ -41,6 +41,11 @@ export class View {
     this.subscriptions.push(subscription);
   }
 
+  /** Where this view stands in the list of its last subscription. */
+  get placeOfLast(): number {
+    return this.#places.at(-1) as number;
+  }
+
   /** Takes out the subscription's view at `index`: the last of each list moves into the gap, so that leaving costs the same in any crowd. */
   static remove(subscription: Subscription, index: number): View {
     const { views, places } = subscription;
