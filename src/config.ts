@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { OddswireError } from "./base/errors.ts";
 import { readText } from "./base/file.ts";
+import { nearest } from "./base/nearest.ts";
 import { FIELD, type FieldName } from "./market/types.ts";
 
 const port = (help: string) => z.int().min(0).max(65_535).describe(help);
@@ -279,7 +280,7 @@ function mistakes(issue: z.core.$ZodIssue): string[] {
   if (issue.code !== "unrecognized_keys") return [`${at}: ${issue.message}`];
   return issue.keys.map((key) => {
     const path = [...issue.path, key].join(".");
-    const near = nearest(
+    const near = nearestOption(
       path,
       options().map((option) => option.path),
     );
@@ -287,27 +288,11 @@ function mistakes(issue: z.core.$ZodIssue): string[] {
   });
 }
 
-/** The known path that a typo most likely meant: at most a third of its letters away. */
-function nearest(path: string, known: readonly string[]): string | null {
+/** The known path that a typo most likely meant. */
+function nearestOption(path: string, known: readonly string[]): string | null {
   const plain = path.replace(/\.\d+\./g, "[].");
   const candidates = known.flatMap((option) => option.split(".").map((_, i, parts) => parts.slice(0, i + 1).join(".")));
-  const [best] = [...new Set(candidates)]
-    .map((option) => ({ option, away: distance(plain, option) }))
-    .sort((a, b) => a.away - b.away);
-  return best !== undefined && best.away <= Math.max(2, plain.length / 3) ? best.option : null;
-}
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(swap, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
+  return nearest(plain, [...new Set(candidates)]);
 }
 
 /** What no single value can show to be wrong. */

@@ -6,10 +6,13 @@ export function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    throw new OddswireError(
-      "FILE_NOT_FOUND",
-      `${path}: ${missing ? "there is no such file" : (error as Error).message}`,
-    );
+    const { code = "error", message } = error as NodeJS.ErrnoException;
+    throw new OddswireError("FILE_NOT_FOUND", `${path}: ${IN_WORDS[code] ?? message}`);
   }
 }
+
+const IN_WORDS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file; check the path",
+  EISDIR: "is a folder; name a file",
+  EACCES: "may not be read by this user; check its permissions",
+};

@@ -14,7 +14,8 @@ export interface Log {
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;
-export type LogLevel = keyof typeof LEVELS | "silent";
+export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** JSON lines as pino writes them (level 20 to 50, time, fields, msg), from `least` on; `write` takes a line with its end. */
 export function jsonLog(least: LogLevel, { wall }: Pick<Clock, "wall">, write: (line: string) => void): Log {

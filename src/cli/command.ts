@@ -1,5 +1,8 @@
 import { parseArgs } from "node:util";
+import packageJson from "../../package.json" with { type: "json" };
 import { OddswireError } from "../base/errors.ts";
+import { LOG_LEVELS, type LogLevel } from "../base/log.ts";
+import { nearest } from "../base/nearest.ts";
 
 /** One option of a command, as `--help` shows it. */
 export interface OptionSpec {
@@ -27,8 +30,12 @@ export interface Call {
   flag(name: string): boolean;
   /** All values of an option that may be given more than once. */
   list(name: string): readonly string[];
-  /** A number within bounds; throws what is wrong with it in words. */
-  number(name: string, least: number, most: number): number | undefined;
+  /** A whole number within bounds (`any`: or what lies between two). Throws UsageError, as `word` does. */
+  number(name: string, least: number, most: number, step?: "whole" | "any"): number | undefined;
+  /** One of these words. */
+  word<Word extends string>(name: string, words: readonly Word[]): Word | undefined;
+  /** The options that were said, and do not stand there by default. */
+  readonly said: readonly string[];
 }
 
 export interface Command extends CommandSpec {
@@ -50,30 +57,63 @@ export function readCall(spec: CommandSpec, argv: readonly string[]): Call {
   );
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
-    parsed = parseArgs({
-      args: [...argv],
-      options,
-      allowPositionals: spec.operands !== undefined,
-      strict: true,
-    }) as typeof parsed;
+    parsed = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true }) as typeof parsed;
   } catch (error) {
-    throw new UsageError((error as Error).message.split(". ")[0] ?? String(error));
+    throw new UsageError(inWords(error as ParseError, Object.keys(options)));
   }
+  if (spec.operands === undefined && parsed.positionals.length > 0)
+    throw new UsageError(`"${parsed.positionals[0]}" is not an option, and nothing else is taken`);
   const text = (name: string) => (parsed.values[name] as string | undefined) ?? spec.options[name]?.default;
   return {
     operands: parsed.positionals,
     text,
     list: (name) => (parsed.values[name] as string[] | undefined) ?? [],
     flag: (name) => parsed.values[name] === true,
-    number(name, least, most) {
+    said: Object.keys(parsed.values),
+    number(name, least, most, step = "whole") {
       const given = text(name);
       if (given === undefined) return undefined;
       const value = Number(given);
-      if (given.trim() === "" || !(value >= least && value <= most))
-        throw new UsageError(`--${name} takes a number from ${least} to ${most}, not "${given}"`);
+      const fits = value >= least && value <= most && (step === "any" || Number.isInteger(value));
+      if (given.trim() === "" || !fits) {
+        const kind = step === "any" ? "number" : "whole number";
+        throw new UsageError(`--${name} takes a ${kind} from ${least} to ${most}, not "${given}"`);
+      }
       return value;
     },
+    word(name, words) {
+      const given = text(name);
+      const found = words.find((word) => word === given);
+      if (given !== undefined && found === undefined)
+        throw new UsageError(`--${name} is one of ${words.join(", ")}, not "${given}"`);
+      return found;
+    },
   };
+}
+
+type ParseError = Error & { readonly code?: string };
+
+/** What `parseArgs` has against the arguments, with what was probably meant. */
+function inWords({ code, message }: ParseError, names: readonly string[]): string {
+  const [, option = ""] = /'(?:-\w, )?(--?[^'\s]+)/.exec(message) ?? [];
+  if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") {
+    const meant = nearest(option.replace(/^-+/, ""), names);
+    return `there is no option ${option}${meant === null ? "" : `; did you mean --${meant}?`}`;
+  }
+  if (message.includes("does not take")) return `${option} takes no value: leave it out, or say ${option} alone`;
+  return `${option} needs a value; one that begins with a dash is written ${option}=-1`;
+}
+
+/** The --log option, which `demo` and `simulate` share. */
+export const LOG_OPTION: OptionSpec = {
+  value: "LEVEL",
+  help: `Log lines on standard error: ${LOG_LEVELS.join(", ")}.`,
+  default: "warn",
+};
+
+/** Its value. Throws UsageError. */
+export function logLevel(call: Call): LogLevel {
+  return call.word("log", LOG_LEVELS) as LogLevel;
 }
 
 const HELP: OptionSpec = { help: "Shows this." };
@@ -118,7 +158,8 @@ export function overview(commands: readonly CommandSpec[]): string {
     "Commands:",
     ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`),
     "",
-    "`oddswire COMMAND --help` shows a command's options and examples. New here? Try `oddswire demo`.",
+    "`oddswire COMMAND --help` shows a command's options and examples; `oddswire --version` says which this is.",
+    "New here? Try `oddswire demo`.",
   ].join("\n");
 }
 
@@ -138,14 +179,20 @@ export async function runCommand(
   print = console.log,
   complain = console.error,
 ): Promise<number> {
-  const [name, ...rest] = argv;
-  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+  const [name, ...rest] = argv[0] === "help" ? [...argv.slice(1, 2), "--help"] : argv;
+  if (name === undefined || name === "--help" || name === "-h") {
     print(overview(await Promise.all(Object.values(COMMANDS).map((load) => load()))));
     return name === undefined ? 2 : 0;
   }
+  if (name === "--version" || name === "version") {
+    print(`oddswire ${packageJson.version}`);
+    return 0;
+  }
   const load = COMMANDS[name];
   if (load === undefined) {
-    complain(`oddswire: there is no command "${name}". Commands: ${Object.keys(COMMANDS).join(", ")}.`);
+    const meant = nearest(name, Object.keys(COMMANDS));
+    const hint = meant === null ? `Commands: ${Object.keys(COMMANDS).join(", ")}.` : `Did you mean \`${meant}\`?`;
+    complain(`oddswire: there is no command "${name}". ${hint} See \`oddswire --help\`.`);
     return 2;
   }
   const command = await load();
@@ -157,7 +204,8 @@ export async function runCommand(
     return await command.run(readCall(command, rest));
   } catch (error) {
     if (error instanceof UsageError) {
-      complain(`oddswire ${name}: ${error.message}. See \`oddswire ${name} --help\`.`);
+      const end = error.message.endsWith("?") ? "" : ".";
+      complain(`oddswire ${name}: ${error.message}${end} See \`oddswire ${name} --help\`.`);
       return 2;
     }
     if (!(error instanceof OddswireError)) throw error;

@@ -3,9 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Gateway, startGateway, stderrLog } from "../app.ts";
 import { OddswireError } from "../base/errors.ts";
-import type { LogLevel } from "../base/log.ts";
 import { type ConfigInput, parseConfig } from "../config.ts";
-import type { Call, Command } from "./command.ts";
+import { type Call, type Command, LOG_OPTION, logLevel } from "./command.ts";
 import { DEMO_ACCOUNT, EXCHANGE_OPTIONS, type RunningExchange, startExchange } from "./exchange.ts";
 import { replayProgress } from "./progress.ts";
 import { untilStopped } from "./signals.ts";
@@ -25,7 +24,7 @@ export const demo: Command = {
     "ws-port": { value: "PORT", help: "WebSocket door (8081, or a free port)." },
     "esa-port": { value: "PORT", help: "The exchange's own protocol on plain TCP (8082, or a free port)." },
     "esa-tls-port": { value: "PORT", help: "The exchange's own protocol on TLS (8443, or a free port)." },
-    log: { value: "LEVEL", help: "Log lines on standard error: debug, info, warn, error or silent.", default: "warn" },
+    log: LOG_OPTION,
   },
   examples: [
     "oddswire demo",
@@ -33,11 +32,12 @@ export const demo: Command = {
     "oddswire demo --recording 1.200806927.bz2 --speed 20 --loop",
   ],
   async run(call) {
-    const log = stderrLog(call.text("log") as LogLevel);
+    const log = stderrLog(logLevel(call));
     const upstream = await startExchange(call, { host: HOST, tls: 0, identity: 0 }, log);
     const gateway = await startDemoGateway(call, upstream, log);
     const playing = upstream.play(replayProgress());
-    if (call.list("recording").length === 0) await ready(gateway);
+    // a recording that cannot be played is to be said instead of a welcome
+    await Promise.race([playing, ready(gateway)]);
     console.log(welcome(call, upstream, gateway));
     const stopped = untilStopped();
     await Promise.race([
@@ -100,9 +100,10 @@ async function onUsualPorts(call: Call, attempt: (ports: Ports) => Promise<Gatew
   }
 }
 
+/** Resolves once there is a market to show. */
 async function ready(gateway: Gateway): Promise<void> {
   const until = performance.now() + READY_MS_MAX;
-  while (!gateway.isReady) {
+  while (!gateway.isReady || gateway.cache.size === 0) {
     if (performance.now() > until)
       throw new OddswireError("NOT_READY", "the simulated exchange gave no image; run with --log debug to see why");
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -21,6 +21,11 @@ export const EXCHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
     help: "Play recordings (plain, .gz, .bz2, .zip, .tar) instead of a generated world.",
   },
   speed: { value: "N", help: "So many times as fast as recorded; 0: as fast as it can be read.", default: "1" },
+  gap: {
+    value: "SECONDS",
+    help: "Longer silences of the recordings are cut down to this, before --speed.",
+    default: "30",
+  },
   loop: { help: "Begin anew when the recordings end." },
   markets: { value: "N", help: "Markets of the generated world, 10 to 20,000.", default: "40" },
   rate: { value: "N", help: "Market changes a second in the generated world; by default what suits its size." },
@@ -98,24 +103,40 @@ interface Feed {
 
 const NEVER = new Promise<void>(() => {});
 
+/** Options that say nothing about what is played. */
+const ONLY_RECORDINGS = ["speed", "gap", "loop"];
+const ONLY_WORLD = ["markets", "rate", "workload"];
+
 function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
+  const recorded = call.list("recording").length > 0;
+  const useless = call.said.find((name) => (recorded ? ONLY_WORLD : ONLY_RECORDINGS).includes(name));
+  if (useless !== undefined)
+    throw new UsageError(
+      `--${useless} says nothing ${recorded ? "with" : "without"} --recording FILE: ${recorded ? "leave it out" : "add that"}`,
+    );
   const clock = systemClock;
   const publish = exchange.publish.bind(exchange);
-  if (call.list("recording").length > 0) {
+  if (recorded) {
     const files = existingFiles([...call.list("recording"), ...call.operands]);
-    const speed = call.number("speed", 0, 1e6) || Number.POSITIVE_INFINITY;
+    const speed = call.number("speed", 0, 1e6, "any") || Number.POSITIVE_INFINITY;
+    const gapMsMax = (call.number("gap", 0.1, 1e6, "any") as number) * 1_000;
     let replay: Replay | null = null;
     return {
       markets: 0,
       async play(progress) {
-        const options = { files, order: "merged", speed, loop: call.flag("loop"), rewritePt: true } as const;
+        const options = { files, order: "merged", speed, gapMsMax, loop: call.flag("loop"), rewritePt: true } as const;
         replay = new Replay(options, {
           clock,
           publish,
           settled: () => exchange.settled(),
           ...(progress && { onProgress: progress }),
         });
-        await replay.run();
+        const { changes } = await replay.run();
+        if (changes === 0)
+          throw new OddswireError(
+            "INVALID_RECORDING",
+            `no market changes in ${files.join(", ")}: name recordings of a market stream`,
+          );
       },
       stop: () => replay?.stop(),
     };
@@ -125,9 +146,7 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
   const stage = { clock, random: seededRandom(seed), publish };
   const markets = call.number("markets", 10, 20_000) as number;
   const changesPerSecond = call.number("rate", 1, 20_000);
-  const workload = call.text("workload");
-  if (workload !== undefined && workload !== "W1")
-    throw new OddswireError("INVALID_CONFIG", `there is no workload "${workload}"; try W1`);
+  const workload = call.word("workload", ["W1"]);
   const world =
     workload === "W1"
       ? new EventDay(W1, stage)

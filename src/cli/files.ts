@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, statSync, writeFileSync } from "node:fs";
 import { OddswireError } from "../base/errors.ts";
 import { UsageError } from "./command.ts";
 
@@ -15,4 +15,17 @@ export function existingFiles(paths: readonly string[]): readonly string[] {
       throw new OddswireError("FILE_NOT_FOUND", `${path} is a folder; name the files in it`);
   }
   return paths;
+}
+
+/** Writes a file anew. Throws FILE_NOT_FOUND, naming it and what is wrong with it. */
+export function writeText(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code;
+    throw new OddswireError(
+      "FILE_NOT_FOUND",
+      `${path} cannot be written (${reason}): name a file in a folder of yours`,
+    );
+  }
 }

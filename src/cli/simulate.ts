@@ -1,8 +1,7 @@
-import { writeFileSync } from "node:fs";
 import { stderrLog } from "../app.ts";
-import type { LogLevel } from "../base/log.ts";
-import type { Command } from "./command.ts";
+import { type Command, LOG_OPTION, logLevel } from "./command.ts";
 import { DEMO_ACCOUNT, EXCHANGE_OPTIONS, startExchange } from "./exchange.ts";
+import { writeText } from "./files.ts";
 import { replayProgress } from "./progress.ts";
 import { untilStopped } from "./signals.ts";
 
@@ -17,7 +16,7 @@ export const simulate: Command = {
     "plain-port": { value: "PORT", help: "ESA on plain TCP; 0: any free port.", default: "0" },
     "identity-port": { value: "PORT", help: "Identity service over HTTP (login, keepAlive).", default: "0" },
     "cert-file": { value: "FILE", help: "Where to write the certificate that clients must trust (PEM)." },
-    log: { value: "LEVEL", help: "Log lines on standard error.", default: "warn" },
+    log: LOG_OPTION,
   },
   examples: [
     "oddswire simulate --markets 500",
@@ -28,9 +27,9 @@ export const simulate: Command = {
     const port = (name: string) => call.number(name, 0, 65_535) as number;
     const host = call.text("host") as string;
     const ports = { host, tls: port("port"), plain: port("plain-port"), identity: port("identity-port") };
-    const exchange = await startExchange(call, ports, stderrLog(call.text("log") as LogLevel));
+    const exchange = await startExchange(call, ports, stderrLog(logLevel(call)));
     const certFile = call.text("cert-file");
-    if (certFile !== undefined) writeFileSync(certFile, exchange.certificate.cert);
+    if (certFile !== undefined) writeText(certFile, exchange.certificate.cert);
     const { username, password, appKey } = DEMO_ACCOUNT;
     console.log(`ESA (TLS)    ${host}:${exchange.tlsPort}`);
     console.log(`ESA (TCP)    ${host}:${exchange.plainPort}`);

@@ -32,8 +32,7 @@ export const verify: Command = {
     "oddswire verify --dump 1.200806927 > states.jsonl",
   ],
   async run(call) {
-    const through = WAYS.find((way) => way === call.text("through"));
-    if (through === undefined) throw new UsageError(`--through is one of ${WAYS.join(", ")}`);
+    const through = call.word("through", WAYS) as Through;
     if (call.operands.length === 0) throw new UsageError("name at least one recording");
     const progress = progressLine();
     const stage = {

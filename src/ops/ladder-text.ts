@@ -120,7 +120,7 @@ export function changeLine(book: MarketBook): string {
 }
 
 export function missing(market: string): string {
-  return `No market ${market} here: not opened yet, closed and forgotten, or not for this session to see.`;
+  return `No market ${market} here: not opened yet, closed and forgotten, or not for this session to see. GET /v1/markets lists those there are.`;
 }
 
 function price(value: number | null): string {

@@ -74,7 +74,7 @@ describe("watching a market", () => {
     const id = server.wire.asked("authentication")?.id;
     server.wire.say({ op: "status", id, statusCode: "FAILURE", errorCode: "NO_SESSION", errorMessage: "no token" });
     expect(await code).toBe(1);
-    expect(out.writes).toEqual(["no token\n"]);
+    expect(out.writes).toEqual(["no token: give yours with --session TOKEN\n"]);
   });
 });
 
@@ -94,7 +94,19 @@ describe("where the door is", () => {
     expect(await findDoor("https://h/", get({ websocket: { url: "wss://other/ws" } }))).toEqual({
       url: "wss://other/ws",
     });
-    expect(findDoor("http://h/", get({}, 404))).rejects.toThrow("does not look like an Oddswire gateway");
+    const why = (url: string, info: object, status = 200) =>
+      findDoor(url, get(info, status)).then(String, (error: Error) => error.message);
+    expect(await why("http://h/", {}, 404)).toContain("no Oddswire gateway at http://h/ (it answered 404)");
+    expect(await why("http://h/", { hello: 1 })).toContain("no Oddswire gateway at http://h/:");
+    expect(await why("http://h/", { role: "ingest" })).toContain("serves no users (its role is ingest)");
+  });
+
+  test("a gateway that does not answer, or an address that is none, is said in words", async () => {
+    const fails = (async () => {
+      throw Object.assign(new Error("Unable to connect"), { code: "ECONNREFUSED" });
+    }) as unknown as typeof fetch;
+    expect(findDoor("http://h/", fails)).rejects.toThrow("(ECONNREFUSED): is it running");
+    for (const url of ["nonsense", "ftp://h/", ""]) expect(findDoor(url)).rejects.toThrow("is no address of a gateway");
   });
 });
 

@@ -3,6 +3,7 @@ import type { MarketBook } from "../../client/book.ts";
 import { type Connection, type ConnectionState, connect } from "../../client/connection.ts";
 import type { OpenWire } from "../../client/wire.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
+import { OddswireError } from "../base/errors.ts";
 import { changeLine, connectionWords, ladderLines, missing, type Paper, type Sight } from "./ladder-text.ts";
 
 /** Where the ladder is drawn: what `process.stdout` is. */
@@ -33,8 +34,17 @@ export interface WatchOptions {
 const DRAW_MS_MIN = 100;
 /** And at least this often, so that the age of the last message is right. */
 const DRAW_MS_MAX = 200;
+/** How long the gateway may take to say where its door is, milliseconds. */
+const INFO_MS_MAX = 5_000;
 /** How long `once` waits for a book, milliseconds. */
 const ONCE_MS_MAX = 20_000;
+/** What the person at the terminal can do about a refusal. */
+const WHAT_TO_DO: Readonly<Record<string, string>> = {
+  NO_SESSION: ": give yours with --session TOKEN",
+  INVALID_SESSION_INFORMATION: ": give another one with --session TOKEN",
+  NO_APP_KEY: ": give yours with --app-key KEY",
+  INVALID_APP_KEY: ": give another one with --app-key KEY",
+};
 /** What a screen that does not say is taken for. */
 const COLUMNS = 100;
 const ROWS = 40;
@@ -52,12 +62,18 @@ interface Door {
   readonly appKey?: string;
 }
 
-/** Asks the page's address where its WebSocket door is; any other address is the door's own. */
+/** Asks the page's address where its WebSocket door is; any other address is the door's own. Throws INVALID_REQUEST or CONNECTION_FAILED. */
 export async function findDoor(url: string, get: typeof fetch = fetch): Promise<Door> {
-  if (!/^https?:/.test(url)) return { url };
-  const response = await get(new URL("/v1/info", url), { signal: AbortSignal.timeout(5_000) });
-  if (!response.ok) throw new Error(`${url} answered ${response.status}: it does not look like an Oddswire gateway`);
-  const info = (await response.json()) as { websocket: { url?: string; port?: number; path?: string }; demo?: object };
+  const { protocol } = URL.canParse(url) ? new URL(url) : { protocol: "" };
+  if (!["http:", "https:", "ws:", "wss:"].includes(protocol))
+    throw new OddswireError(
+      "INVALID_REQUEST",
+      `${url} is no address of a gateway: give one like http://127.0.0.1:8080/`,
+    );
+  if (protocol.startsWith("ws")) return { url };
+  const info = await askInfo(url, get);
+  if (info.websocket === undefined)
+    throw new OddswireError("CONNECTION_FAILED", `${url} serves no users (its role is ${info.role}): ask an edge`);
   const door = new URL(info.websocket.url ?? url);
   if (info.websocket.url === undefined) {
     door.protocol = door.protocol === "https:" ? "wss:" : "ws:";
@@ -66,6 +82,29 @@ export async function findDoor(url: string, get: typeof fetch = fetch): Promise<
     door.hash = "";
   }
   return { ...info.demo, url: door.href };
+}
+
+interface Info {
+  readonly role?: string;
+  readonly websocket?: { readonly url?: string; readonly port?: number; readonly path?: string };
+  readonly demo?: { readonly session?: string; readonly appKey?: string };
+}
+
+async function askInfo(url: string, get: typeof fetch): Promise<Info> {
+  let answer: unknown;
+  try {
+    const response = await get(new URL("/v1/info", url), { signal: AbortSignal.timeout(INFO_MS_MAX) });
+    answer = response.ok ? await response.json() : `it answered ${response.status}`;
+  } catch (error) {
+    answer = (error as { code?: string }).code ?? (error as Error).message;
+  }
+  if (typeof answer === "object" && answer !== null && ("websocket" in answer || "role" in answer))
+    return answer as Info;
+  const reason = typeof answer === "string" ? ` (${answer})` : "";
+  throw new OddswireError(
+    "CONNECTION_FAILED",
+    `there is no Oddswire gateway at ${url}${reason}: is it running, and is this the address of its page?`,
+  );
 }
 
 class Watching {
@@ -135,7 +174,7 @@ class Watching {
 
   #connectionChanged(state: ConnectionState): void {
     this.#state = state;
-    if (state.kind === "closed") this.#refuse(state.reason);
+    if (state.kind === "closed") this.#refuse(`${state.reason}${WHAT_TO_DO[state.code] ?? ""}`);
     else if (!this.#options.once) this.#drawSoon();
   }
 
