@@ -277,6 +277,7 @@ function typedValue(text: string, type: string): unknown {
 
 function mistakes(issue: z.core.$ZodIssue): string[] {
   const at = issue.path.length === 0 ? "the configuration" : issue.path.join(".");
+  if (issue.message.endsWith("received undefined")) return [`${at}: must be given`];
   if (issue.code !== "unrecognized_keys") return [`${at}: ${issue.message}`];
   return issue.keys.map((key) => {
     const path = [...issue.path, key].join(".");

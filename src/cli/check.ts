@@ -23,7 +23,7 @@ export const check: Command = {
     }
     const { exchange, visitors, role } = config;
     console.log(
-      `${path} is good: role ${role}, exchange ${exchange.host}:${exchange.port}${exchange.tls ? "" : " WITHOUT TLS"}, ${visitors.length} visitors.`,
+      `${path} is good: role ${role}, exchange ${exchange.host}:${exchange.port}${exchange.tls ? "" : " WITHOUT TLS"}, ${visitors.length} visitors${visitors.length === 0 ? ", so nobody may come in" : ""}.`,
     );
     return 0;
   },

@@ -18,7 +18,7 @@ export const EXCHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   recording: {
     value: "FILE…",
     many: true,
-    help: "Play recordings (plain, .gz, .bz2, .zip, .tar) instead of a generated world.",
+    help: "Play recordings (plain, .gz, .bz2, .zip, .tar) instead of a generated world; several in the order of their times.",
   },
   speed: { value: "N", help: "So many times as fast as recorded; 0: as fast as it can be read.", default: "1" },
   gap: {

@@ -30,6 +30,18 @@ describe("watching a market", () => {
     stop();
   });
 
+  test("begins on a clear screen when the terminal has another width", async () => {
+    const { server, clock, out, stop, image } = start({}, { isTTY: true });
+    server.wire.accept();
+    image();
+    clock.pass(200);
+    expect(out.writes.at(-1)).not.toContain("\x1b[2J");
+    out.columns = 60;
+    clock.pass(200);
+    expect(out.writes.filter((text) => text.startsWith("\x1b[2J"))).toHaveLength(1);
+    stop();
+  });
+
   test("without a terminal prints a line a change, and none twice", async () => {
     const { server, clock, out, stop, image, say } = start();
     server.wire.accept();
@@ -113,7 +125,7 @@ describe("where the door is", () => {
 class Paper {
   readonly writes: string[] = [];
   readonly isTTY: boolean;
-  readonly columns = 80;
+  columns = 80;
   readonly rows = 24;
 
   constructor(isTTY: boolean) {

@@ -118,6 +118,7 @@ class Watching {
   #loaded = false;
   #refusal: string | null = null;
   #drawn = 0;
+  #drawnColumns = 0;
   #drawnAt = Number.NEGATIVE_INFINITY;
   #timer: Timer | null = null;
   #told = "";
@@ -219,7 +220,11 @@ class Watching {
   #draw(): void {
     if (this.#finished || !this.#options.out.isTTY) return;
     const lines = ladderLines(this.#sight(), this.#paper());
-    const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : "\x1b[?25l";
+    const { columns } = this.#paper();
+    // a terminal of another width has wrapped or cut what stood there: begin on a clear one
+    const resized = this.#drawn > 0 && columns !== this.#drawnColumns;
+    this.#drawnColumns = columns;
+    const up = resized ? "\x1b[2J\x1b[H" : this.#drawn > 0 ? `\x1b[${this.#drawn}A` : "\x1b[?25l";
     this.#options.out.write(`${up}\r${lines.map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`);
     this.#drawn = lines.length;
     this.#drawnAt = this.#clock.monotonic();
