@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import { seededRandom } from "../base/random.ts";
 import { bunServe } from "../edge/server.ts";
 import { bunListen } from "../edge/sockets.ts";
+import { BestOffers } from "../sim/best-offers.ts";
 import { type Certificate, loopbackCertificate } from "../sim/certificate.ts";
 import { SimExchange } from "../sim/exchange.ts";
 import { SimIdentity } from "../sim/identity.ts";
@@ -30,7 +31,10 @@ export const EXCHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   markets: { value: "N", help: "Markets of the generated world, 10 to 20,000.", default: "40" },
   rate: { value: "N", help: "Market changes a second in the generated world; by default what suits its size." },
   seed: { value: "N", help: "The generated world's seed: the same one gives the same world.", default: "1" },
-  workload: { value: "W1", help: "Play workload W1, event day: 20,000 markets, 2,000 changes a second with bursts." },
+  workload: {
+    value: "W1",
+    help: "Play workload W1, event day: 20,000 markets with full ladders, 2,000 changes a second with bursts.",
+  },
 };
 
 export const DEMO_ACCOUNT = { username: "demo", password: "demo-password", appKey: "demo-app-key" } as const;
@@ -143,6 +147,7 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
   }
   if (call.operands.length > 0)
     throw new UsageError(`"${call.operands[0]}" is not an option; to play recordings say --recording FILE`);
+  const best = new BestOffers();
   const stage = { clock, random: seededRandom(seed), publish };
   const markets = call.number("markets", 10, 20_000) as number;
   const changesPerSecond = call.number("rate", 1, 20_000);
@@ -150,7 +155,17 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
   const world =
     workload === "W1"
       ? new EventDay(W1, stage)
-      : new World({ markets, ...(changesPerSecond && { changesPerSecond }) }, stage);
+      : new World(
+          { markets, ...(changesPerSecond && { changesPerSecond }) },
+          {
+            ...stage,
+            publish: (pt, changes) =>
+              publish(
+                pt,
+                changes.map((change) => best.add(change)),
+              ),
+          },
+        );
   return {
     markets: world.markets.length,
     play() {
