@@ -25,13 +25,17 @@ function writeMarket(batch: ChangeBatch, at: number, out: TextWriter): number {
   if (flags & MARKET_IMG) out.ascii(',"img":true');
   if (flags & MARKET_CON) out.ascii(',"con":true');
   let i = at + 3;
-  let runners = 0;
+  let inRunners = false;
   while (i < length && tape[i] !== MARK.market) {
     if (tape[i] === MARK.runner) {
-      out.ascii(runners++ === 0 ? ',"rc":[' : ",");
+      out.ascii(inRunners ? "," : ',"rc":[');
+      inRunners = true;
       i = writeRunner(tape, i, length, out);
       continue;
     }
+    // what is decoded keeps the order of its keys, and runners may come before what is the market's own
+    if (inRunners) out.byte(CLOSE_LIST);
+    inRunners = false;
     if (tape[i] === MARK.marketTv) {
       out.ascii(',"tv":');
       out.number(tape[i + 1] as number);
@@ -41,7 +45,7 @@ function writeMarket(batch: ChangeBatch, at: number, out: TextWriter): number {
     }
     i += 2;
   }
-  out.ascii(runners > 0 ? "]}" : "}");
+  out.ascii(inRunners ? "]}" : "}");
   return i;
 }
 

@@ -300,12 +300,11 @@ function readLadder(kind: LadderKind, batch: ChangeBatch): void {
   const head = batch.length;
   batch.length += 3;
   if (!json.take(CLOSE_LIST)) {
-    do {
-      readPlainRows(words, batch);
-      if (json.take(CLOSE_LIST)) return endLadder(kind, words, head, batch);
-      readRow(words, batch);
-    } while (json.take(COMMA));
-    json.expect(CLOSE_LIST);
+    for (;;) {
+      if (!readPlainRows(words, batch)) readRow(words, batch);
+      if (json.take(CLOSE_LIST)) break;
+      json.expect(COMMA);
+    }
   }
   endLadder(kind, words, head, batch);
 }
@@ -334,9 +333,9 @@ function readRow(words: number, batch: ChangeBatch): void {
 
 /**
  * Rows as the exchange writes them: no spaces, no exponents, few digits, a comma or the list's end behind. Reads them with the cursor in a local variable,
- * which makes decoding a busy market half as fast again, and stops, before its row, at whatever is written in any other way.
+ * which makes decoding a busy market half as fast again. True: it stopped behind a row; false: before one that is written in any other way.
  */
-function readPlainRows(words: number, batch: ChangeBatch): void {
+function readPlainRows(words: number, batch: ChangeBatch): boolean {
   const { bytes } = json;
   let { tape } = batch;
   let p = json.at;
@@ -347,14 +346,14 @@ function readPlainRows(words: number, batch: ChangeBatch): void {
     }
     let n = batch.length;
     let at = p;
-    if (bytes[at] !== OPEN_LIST) return json.moveTo(p);
+    if (bytes[at] !== OPEN_LIST) return before(p);
     for (let word = 1; word <= words; word++) {
       const first = ++at;
       let c = (bytes[at] as number) - 48;
-      if (!(c >= 0 && c <= 9)) return json.moveTo(p);
+      if (!(c >= 0 && c <= 9)) return before(p);
       let mantissa = c;
       c = (bytes[++at] as number) - 48;
-      if (mantissa === 0 && c >= 0 && c <= 9) return json.moveTo(p);
+      if (mantissa === 0 && c >= 0 && c <= 9) return before(p);
       while (c >= 0 && c <= 9) {
         mantissa = mantissa * 10 + c;
         c = (bytes[++at] as number) - 48;
@@ -366,19 +365,29 @@ function readPlainRows(words: number, batch: ChangeBatch): void {
           mantissa = mantissa * 10 + c;
           c = (bytes[++at] as number) - 48;
         }
-        if (at - first > 15 || at === point + 1) return json.moveTo(p);
+        if (at - first > 15 || at === point + 1) return before(p);
         tape[n++] = mantissa / (json.POWERS[at - point - 1] as number);
       } else {
-        if (at - first > 15) return json.moveTo(p);
+        if (at - first > 15) return before(p);
         tape[n++] = mantissa;
       }
-      if (bytes[at] !== (word === words ? CLOSE_LIST : COMMA)) return json.moveTo(p);
+      if (bytes[at] !== (word === words ? CLOSE_LIST : COMMA)) return before(p);
     }
     batch.length = n;
     p = at + 1;
-    if (bytes[p] !== COMMA) return json.moveTo(p);
+    if (bytes[p] !== COMMA) return behind(p);
     p++;
   }
+}
+
+function before(position: number): boolean {
+  json.moveTo(position);
+  return false;
+}
+
+function behind(position: number): boolean {
+  json.moveTo(position);
+  return true;
 }
 
 function isLevel(level: number): boolean {
