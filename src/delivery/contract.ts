@@ -28,7 +28,8 @@ export function clkOf(sequence: number): string {
 /** The sequence of a clk, null when it is none of ours. */
 export function sequenceOf(clk: string): number | null {
   if (!/^[0-9a-z]{1,7}$/.test(clk)) return null;
-  return Number.parseInt(clk, 36);
+  const sequence = Number.parseInt(clk, 36);
+  return clkOf(sequence) === clk ? sequence : null;
 }
 
 /** The same for filters that mean the same: sets have no order. */

@@ -1,0 +1,75 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { CADENCES, cadenceFor, SLOTS_MAX, untilTurn } from "./cadence.ts";
+import { type Contract, clkOf, initialClkOf, sequenceOf } from "./contract.ts";
+
+const CONTRACT: Contract = {
+  tenant: "t",
+  entitlements: 0,
+  policy: 0,
+  filter: { eventTypeIds: ["1", "2"] },
+  fields: 5,
+  ladderLevels: 3,
+};
+
+describe("a contract", () => {
+  test("is the same for filters that mean the same", () => {
+    const same = initialClkOf("e", {
+      ...CONTRACT,
+      filter: { eventTypeIds: ["2", "1", "2"], venues: [], bspMarket: undefined },
+    });
+    expect(same).toBe(initialClkOf("e", CONTRACT));
+  });
+
+  test("differs in everything that makes a difference", () => {
+    const others: Partial<Contract>[] = [
+      { tenant: "u" },
+      { entitlements: 1 },
+      { policy: 1 },
+      { fields: 4 },
+      { ladderLevels: 4 },
+      { filter: { eventTypeIds: ["1"] } },
+      { filter: { eventIds: ["1", "2"] } },
+      { filter: {} },
+    ];
+    const all = [
+      initialClkOf("e", CONTRACT),
+      initialClkOf("f", CONTRACT),
+      ...others.map((other) => initialClkOf("e", { ...CONTRACT, ...other })),
+    ];
+    expect(new Set(all).size).toBe(all.length);
+  });
+
+  test("clks come back as the sequences they were, and nothing else is one", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 0xffff_ffff }), (sequence) =>
+        expect(sequenceOf(clkOf(sequence))).toBe(sequence),
+      ),
+    );
+    for (const clk of ["", " ", "-1", "1.5", "A", "zzzzzzzz", "AAAAAAAA", "0x1"])
+      expect([clk, sequenceOf(clk)]).toEqual([clk, null]);
+  });
+});
+
+describe("a cadence", () => {
+  test("is the wished conflation or the next above", () => {
+    expect([0, 1, 50, 80, 120_000, 999_999].map(cadenceFor)).toEqual([0, 50, 50, 100, 120_000, 180_000]);
+  });
+
+  test("turns once an interval, each slot at its own moment", () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0, max: 1e9, noNaN: true }),
+        fc.constantFrom(...CADENCES.slice(1)),
+        fc.integer({ min: 0, max: SLOTS_MAX - 1 }),
+        (now, cadence, slot) => {
+          const wait = untilTurn(now, cadence, slot);
+          expect(wait).toBeGreaterThan(0);
+          expect(wait).toBeLessThanOrEqual(cadence);
+          const off = (now + wait - (cadence * slot) / SLOTS_MAX) / cadence;
+          expect(Math.abs(off - Math.round(off))).toBeLessThan(1e-4);
+        },
+      ),
+    );
+  });
+});
