@@ -89,7 +89,8 @@ describe("the HTTP door", () => {
         "INVALID_REQUEST",
       ]);
     }
-    expect(await fault(get("/nothing"))).toEqual([404, "NOT_FOUND"]);
+    for (const path of ["/nothing", "/v1/info/x", "/livez/x"])
+      expect(await fault(get(path))).toEqual([404, "NOT_FOUND"]);
     const posted = get("/v1/markets", { method: "POST" });
     expect(posted.headers.get("Allow")).toBe("GET, HEAD");
     expect(await fault(posted)).toEqual([405, "METHOD_NOT_ALLOWED"]);

@@ -71,7 +71,7 @@ export function httpDoor(options: HttpDoorOptions): (request: Request) => Respon
 
 function answer(request: Request, url: URL, options: HttpDoorOptions): Response {
   const { pathname } = url;
-  const known = options.page.has(pathname) || /^\/(livez|readyz|v1\/(info|markets)(\/[^/]+)?)$/.test(pathname);
+  const known = options.page.has(pathname) || /^\/(livez|readyz|v1\/info|v1\/markets(\/[^/]+)?)$/.test(pathname);
   if (!known) return refusal("NOT_FOUND", `there is nothing at ${pathname}`);
   if (request.method !== "GET" && request.method !== "HEAD") {
     const response = refusal("METHOD_NOT_ALLOWED", `${request.method} is not for ${pathname}`);
@@ -101,7 +101,9 @@ function markets(url: URL, books: BookReader): Response {
   const [, , , id] = url.pathname.split("/");
   if (id !== undefined) {
     const book = books.book(decoded(id));
-    return book === null ? refusal("MARKET_NOT_FOUND", `no market ${decoded(id)} is known here`) : json(book);
+    return book === null
+      ? refusal("MARKET_NOT_FOUND", `no market ${decoded(id)} is known here: /v1/markets lists those that are`)
+      : json(book);
   }
   const query = readQuery(url.searchParams);
   if (typeof query === "string") return refusal("INVALID_REQUEST", query);
