@@ -1,6 +1,8 @@
 import process from "node:process";
 import { runCommand } from "./cli/command.ts";
+import { endWithLauncher } from "./cli/signals.ts";
 
+endWithLauncher();
 // Who reads our output may end before us: `oddswire watch … | head`, or a collector of logs, which a gateway is to outlive.
 process.stdout.on("error", () => process.exit(0));
 process.stderr.on("error", () => {});
