@@ -46,7 +46,14 @@ export function runBun(args) {
   const env = { ...process.env, ODDSWIRE_LAUNCHER: String(process.pid) };
   const child = spawn(bun, args, { stdio: "inherit", env });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  if (process.env.npm_command !== undefined) passOnTheEndOfNpm(child);
   child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
+}
+
+/** npm gives a signal to the shell between it and us, which dies of it and passes nothing on: that our parent is another one now is all we notice. */
+function passOnTheEndOfNpm(child) {
+  const shell = process.ppid;
+  setInterval(() => process.ppid !== shell && child.kill("SIGTERM"), 200).unref();
 }
 
 if (process.argv[1] && import.meta.url === new URL(`file://${process.argv[1]}`).href) runBun(process.argv.slice(2));

@@ -10,7 +10,7 @@ import { systemClock } from "../src/base/clock.ts";
 import { bunDial } from "../src/edge/sockets.ts";
 import { cameThrough } from "../src/sim/came-through.ts";
 import { firstDifference, type MarketChange, NaiveBook } from "../src/sim/naive.ts";
-import { freePort } from "./ports.ts";
+import { freePort, listens } from "./ports.ts";
 import { HASTE, until } from "./stage.ts";
 
 const LAUNCHER = fileURLToPath(new URL("../bin/oddswire.js", import.meta.url));
@@ -59,6 +59,15 @@ async function demo(
   return { child, readyMs: performance.now() - began };
 }
 
+/** As `until`, for what has to be asked for. */
+async function untilAsked(holds: () => Promise<boolean>, words: string): Promise<void> {
+  const deadline = performance.now() + READY_MS_MAX;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`not within ${READY_MS_MAX} ms: ${words}`);
+    await Bun.sleep(50);
+  }
+}
+
 function exitOf(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null) return Promise.resolve(child.exitCode);
   return new Promise((resolve) => child.once("exit", resolve));
@@ -100,6 +109,29 @@ describe("SIGTERM", () => {
     console.log(`ready in ${readyMs.toFixed(0)} ms, stopped in ${stopMs.toFixed(0)} ms`);
   }, 30_000);
 });
+
+test("SIGTERM to npm start ends what it started", async () => {
+  const where = await ports();
+  const named = [
+    "--http-port",
+    where.http,
+    "--ws-port",
+    where.ws,
+    "--esa-port",
+    where.esa,
+    "--esa-tls-port",
+    where.tls,
+  ].map(String);
+  const child = spawn("npm", ["start", "--", ...named], {
+    stdio: "ignore",
+    cwd: fileURLToPath(new URL("..", import.meta.url)),
+  });
+  processes.push(child);
+  const alive = () => listens(where.http);
+  await untilAsked(alive, "the demo is up");
+  child.kill("SIGTERM");
+  await untilAsked(async () => !(await alive()), "the demo is down");
+}, 30_000);
 
 describe("SIGKILL and restart", () => {
   test("a client is back by itself, with the right book", async () => {

@@ -302,6 +302,7 @@ export class ExchangeClient implements Source {
     const { log } = this.#world;
     if (after.kind === "failed") log.error({ ...fields, reason: after.reason }, "the exchange refuses us: given up");
     else if (after.kind === "waiting") log.warn({ ...fields, reason: after.reason }, "no connection to the exchange");
+    else if (after.kind === "live") log.info(fields, "the exchange is live");
     else log.debug(fields, "exchange connection");
   }
 
