@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Gateway, startGateway, stderrLog } from "../app.ts";
@@ -73,7 +73,8 @@ async function startDemoGateway(
     };
     return startGateway(parseConfig({ exchange, doors, visitors }), { log, demo: { session: SESSION, appKey } });
   };
-  return onUsualPorts(call, attempt);
+  // Read when the gateway starts, and of no use afterwards.
+  return onUsualPorts(call, attempt).finally(() => rmSync(folder, { recursive: true, force: true }));
 }
 
 interface Ports {
