@@ -35,6 +35,11 @@ export class Session {
     this.#hub.say(this, message);
   }
 
+  /** The socket takes more: what is said now is not held against its bounds. */
+  get isClear(): boolean {
+    return this.outbox.isClear && !this.gone;
+  }
+
   /** Null: done; `accepted` (JSON text, ASCII) was said, and the image or what changed follows by itself. Otherwise why not; nothing has changed then. */
   subscribe(request: SubscribeRequest, accepted?: string): Goodbye | null {
     return this.#hub.subscribe(this, request, accepted);

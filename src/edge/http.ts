@@ -45,6 +45,12 @@ export interface BookReader {
   book(id: string): string | null;
 }
 
+/** One more thing that the door serves: an API of its own at its own paths, with its own words for what is wrong. */
+export interface HttpRoute {
+  matches(pathname: string): boolean;
+  answer(request: Request, url: URL): Response | Promise<Response>;
+}
+
 export interface HttpDoorOptions {
   /** What `/v1/info` says. */
   readonly info: () => object;
@@ -53,6 +59,7 @@ export interface HttpDoorOptions {
   readonly books: BookReader;
   /** Path → how to answer: the page and what it loads. */
   readonly page: ReadonlyMap<string, () => Response>;
+  readonly routes?: readonly HttpRoute[];
 }
 
 export const PAGE_LIMIT = 100;
@@ -61,9 +68,11 @@ export const PAGE_LIMIT_MAX = 1000;
 const VALUES_MAX = 1000;
 
 /** The HTTP door: page, REST and health. Knows nothing of sockets: give its answers to any server of web-standard requests. */
-export function httpDoor(options: HttpDoorOptions): (request: Request) => Response {
-  return (request) => {
-    const response = answer(request, new URL(request.url), options);
+export function httpDoor(options: HttpDoorOptions): (request: Request) => Promise<Response> {
+  return async (request) => {
+    const url = new URL(request.url);
+    const route = options.routes?.find((route) => route.matches(url.pathname));
+    const response = await (route === undefined ? answer(request, url, options) : route.answer(request, url));
     response.headers.set("X-Content-Type-Options", "nosniff");
     return request.method === "HEAD" ? new Response(null, response) : response;
   };

@@ -3,7 +3,7 @@ import type { FaultCode, Goodbye } from "../base/errors.ts";
 import type { Outlet } from "../delivery/outlet.ts";
 import type { Account } from "../tenancy/tokens.ts";
 import { Deadlines } from "./deadlines.ts";
-import { type HubFace, Visit, type VisitHost } from "./visit.ts";
+import { type HubFace, type SideStreams, Visit, type VisitHost } from "./visit.ts";
 
 /** A connection that has neither subscribed nor asked anything for so long is closed; the exchange's own figure. */
 export const IDLE_MS_MAX = 15_000;
@@ -12,6 +12,8 @@ export interface LobbyOptions {
   readonly hub: HubFace;
   readonly tokens: Pick<VisitHost, "authenticate">;
   readonly clock: Clock;
+  /** Streams beside the market stream; those left out are refused. */
+  readonly sides?: SideStreams;
   /** Connections at all doors together; below the process's limit of open files. */
   readonly connectionsMax: number;
   /** Three digits that tell this node's connection ids from another's. */
@@ -22,6 +24,7 @@ export interface LobbyOptions {
 export class Lobby implements VisitHost {
   readonly hub: HubFace;
   readonly clock: Clock;
+  readonly sides: SideStreams;
   readonly idle: Deadlines<Visit>;
 
   // counters, read by ops
@@ -40,6 +43,7 @@ export class Lobby implements VisitHost {
     this.#options = options;
     this.hub = options.hub;
     this.clock = options.clock;
+    this.sides = options.sides ?? {};
     this.idle = new Deadlines(options.clock, IDLE_MS_MAX, (visit) => visit.idled());
   }
 

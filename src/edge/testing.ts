@@ -68,6 +68,10 @@ export class FakeSession implements HubSession {
     this.visitor = visitor;
   }
 
+  get isClear(): boolean {
+    return this.rest === null;
+  }
+
   say(message: string): void {
     if (!this.gone) this.send(framed(this.outlet, message));
   }

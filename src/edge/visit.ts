@@ -2,7 +2,13 @@ import type { Clock } from "../base/clock.ts";
 import { FAULTS, type Goodbye } from "../base/errors.ts";
 import type { Outlet } from "../delivery/outlet.ts";
 import type { Account, Visitor } from "../tenancy/tokens.ts";
-import { type ClientRequest, parseRequest, type SubscribeRequest } from "../wire/requests.ts";
+import {
+  type ClientRequest,
+  type OrderSubscribeRequest,
+  parseRequest,
+  type SportSubscribeRequest,
+  type SubscribeRequest,
+} from "../wire/requests.ts";
 import { asciiJson } from "../wire/text.ts";
 import type { Deadlines } from "./deadlines.ts";
 
@@ -16,7 +22,10 @@ export interface HubFace {
 }
 
 export interface HubSession {
+  /** One message (JSON text, ASCII), in order with everything else; while the socket is full there is headroom for a few small ones only. */
   say(message: string): void;
+  /** The socket takes more. */
+  readonly isClear: boolean;
   /** Says `accepted` before anything of the subscription follows; nothing where the request is refused. */
   subscribe(request: SubscribeRequest, accepted: string): Goodbye | null;
   unsubscribe(id: number): boolean;
@@ -25,10 +34,38 @@ export interface HubSession {
   leave(): Uint8Array | null;
 }
 
+/**
+ * A stream beside the market stream: orders, races, cricket. A connection has one subscription of each kind at most; a new one replaces the old.
+ * Its messages go through the session's `say`, while `isClear`; who finds it full waits for `drained` and then tells what is the state by then.
+ */
+export interface SideStream<Request> {
+  /** Says `accepted` before anything else; or gives the reason why not, and has said nothing. */
+  subscribe(
+    account: Account,
+    request: Request,
+    session: Pick<HubSession, "say" | "isClear">,
+    accepted: string,
+  ): SideSubscription | Goodbye;
+}
+
+export interface SideSubscription {
+  drained(): void;
+  /** Nothing is said any more: it was replaced, or its user is gone. */
+  end(): void;
+}
+
+/** The side streams that are served here, by the op that asks for them. */
+export interface SideStreams {
+  readonly orderSubscription?: SideStream<OrderSubscribeRequest>;
+  readonly raceSubscription?: SideStream<SportSubscribeRequest>;
+  readonly cricketSubscription?: SideStream<SportSubscribeRequest>;
+}
+
 /** What a visit asks of the house it is in; `Lobby` is one. */
 export interface VisitHost {
   readonly hub: HubFace;
   readonly clock: Clock;
+  readonly sides: SideStreams;
   /** Visits without a subscription; the host ends those that are due. */
   readonly idle: Deadlines<Visit>;
   authenticate(appKey: string | null, session: string | null): Account | Goodbye;
@@ -50,12 +87,19 @@ type State =
   | { readonly kind: "subscribed"; readonly account: Account; readonly session: HubSession }
   | { readonly kind: "over" };
 
+const NOT_SERVED: Readonly<Record<keyof SideStreams, string>> = {
+  // Orders belong to the account that holds the one upstream.
+  orderSubscription: "order streams are not served here",
+  raceSubscription: "race streams are not served here",
+  cricketSubscription: "cricket streams are not served here",
+};
+
 const NOTHING_LEFT: Parting = { rest: null, words: "" };
 
 /**
  * A visitor's conversation, the same on every door.
  *
- *     greeted ── authentication ──> authenticated ── marketSubscription ──> subscribed
+ *     greeted ── authentication ──> authenticated ── a subscription ──> subscribed
  *        └──────────┴── refused, idle for 15 s, asked too much, hub or user let go ──┴──> over
  *
  * The door hands in messages (`receive`), says when there is room (`drained`), and that it is over (`end`, whoever ended it). Until the visitor is
@@ -69,6 +113,7 @@ export class Visit {
   #state: State = { kind: "greeted" };
   /** The request that is being refused for good, for `end` to name. */
   #failing: number | null = null;
+  readonly #sides = new Map<keyof SideStreams, { readonly id: number; readonly subscription: SideSubscription }>();
   #windowStart = 0;
   #requests = 0;
 
@@ -96,7 +141,9 @@ export class Visit {
   }
 
   drained(): void {
-    if (this.#state.kind === "authenticated" || this.#state.kind === "subscribed") this.#state.session.drained();
+    if (this.#state.kind !== "authenticated" && this.#state.kind !== "subscribed") return;
+    this.#state.session.drained();
+    for (const { subscription } of this.#sides.values()) subscription.drained();
   }
 
   /** Neither subscribed nor asking: the host's `idle` says so. */
@@ -111,6 +158,8 @@ export class Visit {
     if (state.kind === "over") return NOTHING_LEFT;
     this.#state = { kind: "over" };
     this.#host.idle.drop(this);
+    for (const { subscription } of this.#sides.values()) subscription.end();
+    this.#sides.clear();
     this.#host.departed(this, state.kind === "greeted" ? null : state.account, goodbye);
     const rest = state.kind === "greeted" ? null : state.session.leave();
     const words = goodbye ? asciiJson(this.#failure(this.#failing, goodbye, true)) : "";
@@ -128,11 +177,13 @@ export class Visit {
         return this.#subscribe(this.#state, request.request);
       case "unsubscribe":
         return this.#unsubscribe(this.#state.session, request.id, request.subscription);
+      case "raceSubscription":
+      case "cricketSubscription":
+        return this.#subscribeSide(this.#state, request.kind, this.#host.sides[request.kind], request.request);
+      case "orderSubscription":
+        return this.#subscribeSide(this.#state, request.kind, this.#host.sides[request.kind], request.request);
       case "heartbeat":
         return this.#say(success(request.id));
-      case "orderSubscription":
-        // Orders belong to the account that holds the one upstream; they are nobody else's to see.
-        return this.#fail(request.id, { code: "NOT_AUTHORIZED", message: "order streams are not served here" });
     }
   }
 
@@ -151,14 +202,37 @@ export class Visit {
   #subscribe(state: State & { session: HubSession; account: Account }, request: SubscribeRequest): void {
     const refusal = state.session.subscribe(request, asciiJson(success(request.id)));
     if (refusal !== null) return this.#refuse(request.id, refusal);
-    if (this.#state.kind === "authenticated") {
-      this.#state = { ...state, kind: "subscribed" };
-      this.#host.idle.drop(this);
-    }
+    this.#subscribed(state);
+  }
+
+  #subscribeSide<Request extends SportSubscribeRequest>(
+    state: State & { session: HubSession; account: Account },
+    kind: keyof SideStreams,
+    stream: SideStream<Request> | undefined,
+    request: Request,
+  ): void {
+    if (stream === undefined) return this.#refuse(request.id, { code: "NOT_AUTHORIZED", message: NOT_SERVED[kind] });
+    const replaced = this.#sides.get(kind);
+    const opened = stream.subscribe(state.account, request, state.session, asciiJson(success(request.id)));
+    if ("code" in opened) return this.#refuse(request.id, opened);
+    // What it says at once may have ended the visit.
+    if (this.#state.kind === "over") return opened.end();
+    replaced?.subscription.end();
+    this.#sides.set(kind, { id: request.id, subscription: opened });
+    this.#subscribed(state);
+  }
+
+  #subscribed(state: State & { session: HubSession; account: Account }): void {
+    if (this.#state.kind !== "authenticated") return;
+    this.#state = { ...state, kind: "subscribed" };
+    this.#host.idle.drop(this);
   }
 
   #unsubscribe(session: HubSession, id: number | null, subscription: number): void {
-    if (session.unsubscribe(subscription)) return this.#say(success(id));
+    const side = [...this.#sides].find(([, open]) => open.id === subscription);
+    side?.[1].subscription.end();
+    if (side !== undefined) this.#sides.delete(side[0]);
+    if (side !== undefined || session.unsubscribe(subscription)) return this.#say(success(id));
     this.#refuse(id, { code: "INVALID_REQUEST", message: `there is no subscription ${subscription}` });
   }
 

@@ -14,6 +14,15 @@ const subscription = (fields: object = {}): SubscribeRequest => {
   return request.request;
 };
 
+const TERMS = {
+  id: 4,
+  conflateMs: 0,
+  heartbeatMs: 5000,
+  segmentationEnabled: false,
+  initialClk: null,
+  clk: null,
+};
+
 describe("each op", () => {
   const good: readonly (readonly [object, ClientRequest])[] = [
     [
@@ -32,9 +41,24 @@ describe("each op", () => {
     [{ op: "heartbeat" }, { kind: "heartbeat", id: null }],
     [
       { op: "orderSubscription", id: 4, orderFilter: { accountIds: [1] } },
-      { kind: "orderSubscription", id: 4 },
+      {
+        kind: "orderSubscription",
+        id: 4,
+        request: {
+          ...TERMS,
+          filter: {
+            includeOverallPosition: null,
+            customerStrategyRefs: [],
+            partitionMatchedByStrategyRef: false,
+            accountIds: [1],
+          },
+        },
+      },
     ],
-    [{ op: "orderSubscription" }, { kind: "orderSubscription", id: null }],
+    [
+      { op: "cricketSubscription", id: 4 },
+      { kind: "cricketSubscription", id: 4, request: TERMS },
+    ],
   ];
   for (const [message, request] of good) {
     test(`reads ${JSON.stringify(message)}`, () => expect(parse(message)).toEqual(request));

@@ -17,6 +17,26 @@ export interface SubscribeRequest {
   readonly clk: string | null;
 }
 
+/** Which orders: the exchange's orderFilter, as asked. */
+export interface OrderFilter {
+  /** Positions of all orders together beside those by reference; null: not said (at the exchange that means yes). */
+  readonly includeOverallPosition: boolean | null;
+  /** Empty: all. */
+  readonly customerStrategyRefs: readonly string[];
+  readonly partitionMatchedByStrategyRef: boolean;
+  /** Internal to the exchange; refused where not empty. */
+  readonly accountIds: readonly number[];
+}
+
+/** An orderSubscription, checked and with defaults and clamps filled in as for markets. */
+export interface OrderSubscribeRequest
+  extends Pick<SubscribeRequest, "id" | "conflateMs" | "heartbeatMs" | "segmentationEnabled" | "initialClk" | "clk"> {
+  readonly filter: OrderFilter;
+}
+
+/** A raceSubscription or cricketSubscription: clients send nothing but the id. */
+export type SportSubscribeRequest = Omit<OrderSubscribeRequest, "filter">;
+
 /** What a client may ask, told apart by `kind`; `invalid` carries what is wrong in the protocol's words. */
 export type ClientRequest =
   | {
@@ -26,7 +46,12 @@ export type ClientRequest =
       readonly session: string | null;
     }
   | { readonly kind: "marketSubscription"; readonly id: number | null; readonly request: SubscribeRequest }
-  | { readonly kind: "orderSubscription"; readonly id: number | null }
+  | { readonly kind: "orderSubscription"; readonly id: number | null; readonly request: OrderSubscribeRequest }
+  | {
+      readonly kind: "raceSubscription" | "cricketSubscription";
+      readonly id: number | null;
+      readonly request: SportSubscribeRequest;
+    }
   | { readonly kind: "heartbeat"; readonly id: number | null }
   /** Extension (WebSocket, SSE): ends the subscription of that id. */
   | { readonly kind: "unsubscribe"; readonly id: number | null; readonly subscription: number }
@@ -65,6 +90,10 @@ function requestOf(message: Fields, id: number | null, extensions: boolean): Cli
     case "marketSubscription":
       return { kind: op, id, request: subscribeRequest(message, id) };
     case "orderSubscription":
+      return { kind: op, id, request: { ...terms(message, id), filter: orderFilter(message.object("orderFilter")) } };
+    case "raceSubscription":
+    case "cricketSubscription":
+      return { kind: op, id, request: terms(message, id) };
     case "heartbeat":
       return { kind: op, id };
     case "unsubscribe":
@@ -77,15 +106,31 @@ function requestOf(message: Fields, id: number | null, extensions: boolean): Cli
 function subscribeRequest(message: Fields, id: number | null): SubscribeRequest {
   const data = message.object("marketDataFilter");
   return {
-    id: required(id, "id"),
+    ...terms(message, id),
     filter: marketFilter(message.object("marketFilter")),
     fields: fieldSet(data.strings("fields")),
     ladderLevels: clamp(data.integer("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
+  };
+}
+
+/** What every kind of subscription has. */
+function terms(message: Fields, id: number | null): SportSubscribeRequest {
+  return {
+    id: required(id, "id"),
     conflateMs: clamp(message.integer("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
     heartbeatMs: clamp(message.integer("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
     segmentationEnabled: message.boolean("segmentationEnabled") ?? false,
     initialClk: message.string("initialClk"),
     clk: message.string("clk"),
+  };
+}
+
+function orderFilter(filter: Fields): OrderFilter {
+  return {
+    includeOverallPosition: filter.boolean("includeOverallPosition"),
+    customerStrategyRefs: filter.strings("customerStrategyRefs"),
+    partitionMatchedByStrategyRef: filter.boolean("partitionMatchedByStrategyRef") ?? false,
+    accountIds: filter.integers("accountIds"),
   };
 }
 
@@ -155,15 +200,23 @@ class Fields {
   }
 
   strings(key: string): readonly string[] {
-    const isStrings = (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === "string");
-    const values = this.#read<readonly string[]>(key, "a list of strings", isStrings) ?? [];
-    if (values.length > FILTER_VALUES_MAX) throw new Wrong(`${this.#at}${key} is longer than ${FILTER_VALUES_MAX}`);
-    return values;
+    return this.#list(key, "a list of strings", (item) => typeof item === "string");
+  }
+
+  integers(key: string): readonly number[] {
+    return this.#list(key, "a list of integers", Number.isInteger);
   }
 
   object(key: string): Fields {
     const value = this.#read<object>(key, "an object", (value) => typeof value === "object" && !Array.isArray(value));
     return new Fields(value ?? {}, `${this.#at}${key}.`);
+  }
+
+  #list<T>(key: string, type: string, isItem: (item: unknown) => boolean): readonly T[] {
+    const isList = (value: unknown) => Array.isArray(value) && value.every(isItem);
+    const values = this.#read<readonly T[]>(key, type, isList) ?? [];
+    if (values.length > FILTER_VALUES_MAX) throw new Wrong(`${this.#at}${key} is longer than ${FILTER_VALUES_MAX}`);
+    return values;
   }
 
   #read<T>(key: string, type: string, isRight: (value: unknown) => boolean): T | null {
