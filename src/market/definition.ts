@@ -209,6 +209,7 @@ export const NO_FACTS: MarketFacts = {
   raceType: null,
   bspMarket: null,
   turnInPlayEnabled: null,
+  marketTime: null,
 };
 
 /** The facts there are, and of what type the exchange gives each; a value of another type counts as not said. */
@@ -225,6 +226,7 @@ export const FACT_TYPES = {
   raceType: "string",
   bspMarket: "boolean",
   turnInPlayEnabled: "boolean",
+  marketTime: "string",
 } as const satisfies Record<keyof MarketFacts, "string" | "boolean" | "number">;
 
 /** Few different words make up the facts of all markets but their events: each is kept once. Starts anew when full, so that it stays bounded. */

@@ -28,6 +28,8 @@ export interface MarketFacts {
   readonly raceType: string | null;
   readonly bspMarket: boolean | null;
   readonly turnInPlayEnabled: boolean | null;
+  /** When it starts, as the exchange writes it: "2026-11-24T14:30:00.000Z". No filter of the stream looks at it; lists are sorted by it. */
+  readonly marketTime: string | null;
 }
 
 /** Whether the filter looks at anything but market ids. */
