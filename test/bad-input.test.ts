@@ -119,13 +119,13 @@ describe("a bad message at the ESA door gets a clear error, and the neighbour se
     ["invalid JSON", '{"op":\r\n', "INVALID_INPUT"],
     ["not an object", "[1]\r\n", "INVALID_INPUT"],
     ["binary junk", new Uint8Array([0, 255, 254, 13, 10]), "INVALID_INPUT"],
-    ["an unknown op", '{"op":"dance","id":2}\r\n', "INVALID_REQUEST"],
-    ["a wrong type", '{"op":"marketSubscription","id":2,"marketFilter":{"marketIds":5}}\r\n', "INVALID_REQUEST"],
-    ["a wrong id", '{"op":"heartbeat","id":"x"}\r\n', "INVALID_REQUEST"],
+    ["an unknown op", '{"op":"dance","id":2}\r\n', "INVALID_INPUT"],
+    ["a wrong type", '{"op":"marketSubscription","id":2,"marketFilter":{"marketIds":5}}\r\n', "INVALID_INPUT"],
+    ["a wrong id", '{"op":"heartbeat","id":"x"}\r\n', "INVALID_INPUT"],
     [
       "prototype pollution",
       '{"op":"marketSubscription","id":2,"__proto__":{"x":1},"marketFilter":"__proto__"}\r\n',
-      "INVALID_REQUEST",
+      "INVALID_INPUT",
     ],
     ["orders", '{"op":"orderSubscription","id":2}\r\n', "NOT_AUTHORIZED"],
   ];

@@ -56,6 +56,11 @@ describe("a cadence", () => {
     expect([0, 1, 50, 80, 120_000, 999_999].map(cadenceFor)).toEqual([0, 50, 50, 100, 120_000, 180_000]);
   });
 
+  test("makes nobody wait much longer than they asked", () => {
+    for (let i = 3; i < CADENCES.length; i++)
+      expect((CADENCES[i] as number) / (CADENCES[i - 1] as number)).toBeLessThanOrEqual(1.5);
+  });
+
   test("turns once an interval, each slot at its own moment", () => {
     fc.assert(
       fc.property(

@@ -527,6 +527,16 @@ describe("subscriptions", () => {
     rig.hub.stop();
   });
 
+  test("closed markets do not count against the limit", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2", { status: "CLOSED" })]);
+    const user = rig.join();
+    user.session = rig.hub.join(user, { ...VISITOR, marketsMax: 1 });
+    expect(user.session.subscribe(user.request(1))).toBeNull();
+    expect(user.messages.at(-1)?.mc).toHaveLength(2);
+    rig.hub.stop();
+  });
+
   test("each view is encoded once, whatever the number of its users", () => {
     const rig = new Rig();
     rig.send([image("1.1")]);

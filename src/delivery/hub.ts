@@ -329,10 +329,12 @@ export class Hub implements Sink {
     const beat = this.#beat(cadenceFor(request.conflateMs), session.slot);
     const subscription = new Subscription(session, request, contract, initialClk, beat);
     const books = this.#roll.matching(subscription);
-    if (books.length > visitor.marketsMax) {
+    // As at the exchange, which forgets closed markets sooner or later: how long they are kept must not cost anybody a subscription.
+    const open = books.reduce((sum, book) => (book.facts.status === "CLOSED" ? sum : sum + 1), 0);
+    if (open > visitor.marketsMax) {
       return {
         code: "SUBSCRIPTION_LIMIT_EXCEEDED",
-        message: `trying to subscribe to ${books.length} markets, the limit is ${visitor.marketsMax}`,
+        message: `trying to subscribe to ${open} markets, the limit is ${visitor.marketsMax}`,
       };
     }
     const replaced = outlet.extensions ? subscriptions.get(request.id) : subscriptions.values().next().value;

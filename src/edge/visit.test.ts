@@ -208,10 +208,10 @@ describe("once authenticated", () => {
   test("a bad subscription ends a plain connection; one that can carry several it costs an answer", () => {
     const bad = { ...SUBSCRIBE, conflateMs: "0" };
     const plain = new House().enter(false).letIn();
-    expect(plain.ask(bad)).toEqual([failure(2, "INVALID_REQUEST", "conflateMs must be an integer")]);
-    expect(plain.closedWith?.code).toBe("INVALID_REQUEST");
+    expect(plain.ask(bad)).toEqual([failure(2, "INVALID_INPUT", "conflateMs must be an integer of 64 bits")]);
+    expect(plain.closedWith?.code).toBe("INVALID_INPUT");
     const rich = new House().enter(true).letIn();
-    expect(rich.ask(bad)).toEqual([failure(2, "INVALID_REQUEST", "conflateMs must be an integer", false)]);
+    expect(rich.ask(bad)).toEqual([failure(2, "INVALID_REQUEST", "conflateMs must be an integer of 64 bits", false)]);
     expect(rich.ask({ ...bad, id: null })).toEqual([failure(null, "INVALID_REQUEST", "id is missing")]);
   });
 

@@ -137,9 +137,10 @@ export class ExchangeConnection implements Wire {
     if (this.#frozen) return;
     this.#received = Buffer.concat([this.#received, bytes]);
     for (let end = this.#received.indexOf(10); end !== -1; end = this.#received.indexOf(10)) {
-      const line = this.#received.subarray(0, end).toString().trimEnd();
+      const line = textOf(this.#received.subarray(0, this.#received[end - 1] === 13 ? end - 1 : end));
       this.#received = this.#received.subarray(end + 1);
-      if (line !== "") this.#request(parseRequest(line));
+      if (line === null) this.#fail(null, refusal("INVALID_INPUT", "Not UTF-8"));
+      else if (line !== "") this.#request(parseRequest(line));
       if (this.#state.kind === "closed") return;
     }
     if (this.#received.length > LINE_BYTES_MAX) this.#fail(null, refusal("INVALID_INPUT", "Message too long"));
@@ -153,7 +154,7 @@ export class ExchangeConnection implements Wire {
       case "marketSubscription":
         return this.#subscribe(request);
       case "heartbeat":
-        return this.#succeed(request.id);
+        return this.#isAuthenticated(request.id) ? this.#succeed(request.id) : undefined;
       case "otherSubscription":
         return this.#fail(request.id, refusal("NOT_AUTHORIZED", `No ${request.op} for this application`));
       case "invalid":
@@ -173,14 +174,20 @@ export class ExchangeConnection implements Wire {
 
   #subscribe(request: MarketSubscriptionRequest): void {
     const state = this.#state;
-    if (state.kind !== "authenticated" && state.kind !== "subscribed")
-      return this.#fail(request.id, refusal("NOT_AUTHORIZED", "Connection is not authenticated"));
+    if (!this.#isAuthenticated(request.id) || !("account" in state)) return;
     const outcome = this.#counter.subscribe(this, request);
     if ("code" in outcome) return this.#fail(request.id, outcome);
     this.#idle?.cancel();
     this.subscriber?.stop();
     this.#succeed(request.id);
     this.#state = { ...state, kind: "subscribed", subscriber: outcome.begin() };
+  }
+
+  /** False: it had to be first, and the connection is over. */
+  #isAuthenticated(id: number | null): boolean {
+    if ("account" in this.#state) return true;
+    this.#fail(id, refusal("NOT_AUTHORIZED", "Connection is not authenticated"));
+    return false;
   }
 
   #succeed(id: number | null, more: Record<string, number> = {}): void {
@@ -226,6 +233,17 @@ export class ExchangeConnection implements Wire {
   #watchStall(): void {
     this.#stalled?.cancel();
     if (this.full) this.#stalled = this.#counter.clock.after(STALLED_MS_MAX, () => this.cut());
+  }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** Null: it is not UTF-8. */
+function textOf(bytes: Uint8Array): string | null {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return null;
   }
 }
 

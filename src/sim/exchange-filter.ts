@@ -26,10 +26,10 @@ export const FILTER_LISTS = [
 ] as const;
 export const FILTER_FLAGS = ["bspMarket", "turnInPlayEnabled"] as const;
 
-/** What a filter looks at. Kept small, because 20,000 whole definitions as objects are not. */
+/** What a filter looks at; null: not said, and so no answer to any question. Kept small, because 20,000 whole definitions as objects are not. */
 export interface MarketFacts {
-  readonly bspMarket: boolean;
-  readonly turnInPlayEnabled: boolean;
+  readonly bspMarket: boolean | null;
+  readonly turnInPlayEnabled: boolean | null;
   readonly bettingTypes: string | null;
   readonly eventTypeIds: string | null;
   readonly eventIds: string | null;
@@ -44,8 +44,8 @@ export const NO_FACTS: MarketFacts = factsOf({});
 
 export function factsOf(definition: MarketDefinition): MarketFacts {
   return {
-    bspMarket: definition.bspMarket === true,
-    turnInPlayEnabled: definition.turnInPlayEnabled === true,
+    bspMarket: flag(definition.bspMarket),
+    turnInPlayEnabled: flag(definition.turnInPlayEnabled),
     bettingTypes: text(definition.bettingType),
     eventTypeIds: text(definition.eventTypeId),
     eventIds: text(definition.eventId),
@@ -68,16 +68,23 @@ export function marketTest(filter: MarketFilter): MarketTest {
   const flags = FILTER_FLAGS.filter((name) => filter[name] !== undefined);
   return (id, facts) =>
     flags.every((name) => facts[name] === filter[name]) &&
-    lists.every(({ name, values }) => values.has(name === "marketIds" ? id : factOf(facts, name)));
+    lists.every(({ name, values }) => {
+      const fact = name === "marketIds" ? id : factOf(facts, name);
+      return fact !== null && values.has(fact);
+    });
 }
 
 /** The exchange's word for "has no race type", in filters only. */
 const NO_RACE_TYPE = "NO_VALUE";
 
-function factOf(facts: MarketFacts, name: Exclude<(typeof FILTER_LISTS)[number], "marketIds">): string {
-  return facts[name] ?? (name === "raceTypes" ? NO_RACE_TYPE : "");
+function factOf(facts: MarketFacts, name: Exclude<(typeof FILTER_LISTS)[number], "marketIds">): string | null {
+  return facts[name] ?? (name === "raceTypes" ? NO_RACE_TYPE : null);
 }
 
 function text(value: unknown): string | null {
   return typeof value === "string" ? value : null;
+}
+
+function flag(value: unknown): boolean | null {
+  return typeof value === "boolean" ? value : null;
 }

@@ -5,6 +5,8 @@ import { FILTER_FLAGS, FILTER_LISTS, type MarketFilter } from "./exchange-filter
 export const CONFLATE_MS_MAX = 120_000;
 export const HEARTBEAT_MS_MIN = 500;
 export const HEARTBEAT_MS_MAX = 5_000;
+/** A longer list in a filter names more markets than any subscription may match. */
+export const FILTER_VALUES_MAX = 20_000;
 
 export interface AuthenticationRequest {
   readonly kind: "authentication";
@@ -15,7 +17,7 @@ export interface AuthenticationRequest {
 
 export interface MarketSubscriptionRequest {
   readonly kind: "marketSubscription";
-  readonly id: number | null;
+  readonly id: number;
   readonly filter: MarketFilter;
   readonly fields: readonly FieldFlag[];
   readonly ladderLevels: number;
@@ -40,15 +42,12 @@ export function parseRequest(line: string): ExchangeRequest {
   let id: number | null = null;
   try {
     const message = new Fields("", JSON.parse(line));
-    id = message.number("id");
+    id = message.int32("id");
     return requestOf(message, id);
   } catch (error) {
-    return {
-      kind: "invalid",
-      id,
-      code: "INVALID_INPUT",
-      message: `Unable to parse message: ${(error as Error).message}`,
-    };
+    const { message } = error as Error;
+    if (error instanceof TooLong) return { kind: "invalid", id, code: "SUBSCRIPTION_LIMIT_EXCEEDED", message };
+    return { kind: "invalid", id, code: "INVALID_INPUT", message: `Unable to parse message: ${message}` };
   }
 }
 
@@ -64,6 +63,8 @@ function requestOf(message: Fields, id: number | null): ExchangeRequest {
     case "orderSubscription":
     case "raceSubscription":
     case "cricketSubscription":
+      terms(message, id);
+      orderFilter(message.object("orderFilter"));
       return { kind: "otherSubscription", id, op };
     default:
       throw new Error(`unknown op ${op}`);
@@ -74,15 +75,32 @@ function marketSubscription(message: Fields, id: number | null): MarketSubscript
   const data = message.object("marketDataFilter");
   return {
     kind: "marketSubscription",
-    id,
+    ...terms(message, id),
     filter: marketFilter(message.object("marketFilter")),
     fields: data.texts("fields")?.map(fieldFlag) ?? [],
-    ladderLevels: clamp(data.number("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
-    conflateMs: clamp(message.number("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
-    heartbeatMs: clamp(message.number("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
+    ladderLevels: clamp(data.int32("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
+  };
+}
+
+/** What every subscription has. Change messages carry its id, so it must have one. */
+function terms(message: Fields, id: number | null) {
+  if (id === null) throw new Error("a subscription needs an id");
+  return {
+    id,
+    conflateMs: clamp(message.int64("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
+    heartbeatMs: clamp(message.int64("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
     segmentationEnabled: message.flag("segmentationEnabled") ?? false,
     initialClk: message.text("initialClk"),
     clk: message.text("clk"),
+  };
+}
+
+function orderFilter(filter: Fields) {
+  return {
+    includeOverallPosition: filter.flag("includeOverallPosition") ?? true,
+    customerStrategyRefs: filter.texts("customerStrategyRefs") ?? [],
+    partitionMatchedByStrategyRef: filter.flag("partitionMatchedByStrategyRef") ?? false,
+    accountIds: filter.int64s("accountIds") ?? [],
   };
 }
 
@@ -102,6 +120,9 @@ function clamp(value: number, min: number, max: number): number {
   return Math.min(max, Math.max(min, value));
 }
 
+/** A list that names more than there can be. */
+class TooLong extends Error {}
+
 /** A JSON object read with types checked: absent and null are null, anything else of another type throws. */
 class Fields {
   readonly #name: string;
@@ -117,23 +138,35 @@ class Fields {
     return this.#get(key, (value) => typeof value === "string", "a string");
   }
 
-  number(key: string): number | null {
-    return this.#get(key, (value) => Number.isInteger(value), "an integer");
+  int32(key: string): number | null {
+    return this.#get(key, (value) => isInteger(value, 31), "an integer of 32 bits");
+  }
+
+  int64(key: string): number | null {
+    return this.#get(key, (value) => isInteger(value, 63), "an integer of 64 bits");
+  }
+
+  int64s(key: string): number[] | null {
+    return this.#list(key, (item) => isInteger(item, 63), "a list of integers");
   }
 
   flag(key: string): boolean | null {
     return this.#get(key, (value) => typeof value === "boolean", "a boolean");
   }
 
-  /** An empty list means what an absent one means. */
   texts(key: string): string[] | null {
-    const isTexts = (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === "string");
-    const texts = this.#get<string[]>(key, isTexts, "a list of strings");
-    return texts?.length === 0 ? null : texts;
+    return this.#list(key, (item) => typeof item === "string", "a list of strings");
   }
 
   object(key: string): Fields {
     return new Fields(key, Object.hasOwn(this.#values, key) ? (this.#values[key] ?? {}) : {});
+  }
+
+  /** An empty list means what an absent one means. */
+  #list<T>(key: string, is: (item: unknown) => boolean, what: string): T[] | null {
+    const list = this.#get<T[]>(key, (value) => Array.isArray(value) && value.every(is), what);
+    if (list !== null && list.length > FILTER_VALUES_MAX) throw new TooLong(`${key} has ${list.length} values`);
+    return list?.length === 0 ? null : list;
   }
 
   #get<T>(key: string, is: (value: unknown) => boolean, what: string): T | null {
@@ -141,4 +174,9 @@ class Fields {
     if (value !== null && !is(value)) throw new Error(`${this.#name}${this.#name && "."}${key} is not ${what}`);
     return value as T | null;
   }
+}
+
+/** A whole number from -(2 ** bits) to below 2 ** bits. */
+function isInteger(value: unknown, bits: number): boolean {
+  return Number.isInteger(value) && (value as number) >= -(2 ** bits) && (value as number) < 2 ** bits;
 }

@@ -23,6 +23,8 @@ export interface ExchangeMessage {
   readonly connectionId?: string;
 }
 
+const CRLF = Buffer.from("\r\n");
+
 /** A plain ESA client for the exchange's own tests: remembers every message, and keeps naive books from market changes. */
 export class Visitor {
   readonly messages: ExchangeMessage[] = [];
@@ -57,9 +59,10 @@ export class Visitor {
   }
 
   /** Sends a request, or a line as it is. */
-  send(request: Record<string, unknown> | string): void {
-    const bytes = Buffer.from(`${typeof request === "string" ? request : JSON.stringify(request)}\r\n`);
-    this.#unsent = Buffer.concat([this.#unsent, bytes]);
+  send(request: Record<string, unknown> | string | Uint8Array): void {
+    const isLine = typeof request === "string" || request instanceof Uint8Array;
+    const line = isLine ? Buffer.from(request as string) : Buffer.from(JSON.stringify(request));
+    this.#unsent = Buffer.concat([this.#unsent, line, CRLF]);
     this.#write();
   }
 

@@ -158,7 +158,7 @@ describe("what is refused", () => {
       {},
       (s) => {
         s.exchange.knobs.staleClk = "INVALID_CLOCK";
-        return sending(s, s.enter(), { op: "marketSubscription", initialClk: "old", clk: "old" });
+        return sending(s, s.enter(), { op: "marketSubscription", id: 9, initialClk: "old", clk: "old" });
       },
     ],
     [

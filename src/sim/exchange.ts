@@ -245,10 +245,10 @@ export class SimExchange {
   #whyNot({ appKey, session }: AuthenticationRequest): string | Refusal {
     const { appKeys, delayedAppKeys = [], sessions } = this.#options;
     if (this.#refusing !== null) return this.#refuseOne(this.#refusing);
-    if (appKey === null) return { code: "NO_APP_KEY", message: "No app key was given" };
+    if (!appKey) return { code: "NO_APP_KEY", message: "No app key was given" };
     if (!appKeys.includes(appKey) && !delayedAppKeys.includes(appKey))
       return { code: "INVALID_APP_KEY", message: "The app key is not known" };
-    if (session === null) return { code: "NO_SESSION", message: "No session token was given" };
+    if (!session) return { code: "NO_SESSION", message: "No session token was given" };
     const account = sessions.accountOf(session);
     if (account === null) return { code: "INVALID_SESSION_INFORMATION", message: "The session token is not valid" };
     return this.#tooMany(account) ?? account;

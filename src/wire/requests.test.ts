@@ -4,7 +4,8 @@ import { ALL_FIELDS, FIELD } from "../market/types.ts";
 import { type ClientRequest, FILTER_VALUES_MAX, parseRequest, type SubscribeRequest } from "./requests.ts";
 
 const parse = (message: unknown, extensions = false) => parseRequest(JSON.stringify(message), extensions);
-const refusal = (message: unknown, extensions = false) => {
+/** Where extensions are spoken, a broken protocol is told from what is no message. */
+const refusal = (message: unknown, extensions = true) => {
   const request = parse(message, extensions);
   return request.kind === "invalid" ? `${request.id} ${request.code} ${request.message}` : `accepted ${request.kind}`;
 };
@@ -71,7 +72,7 @@ describe("each op", () => {
   test("of the extensions is read where they are spoken, and unknown elsewhere", () => {
     const message = { op: "unsubscribe", id: 9, subscription: 7 };
     expect(parse(message, true)).toEqual({ kind: "unsubscribe", id: 9, subscription: 7 });
-    expect(refusal(message)).toBe('9 INVALID_REQUEST unknown op "unsubscribe"');
+    expect(refusal(message, false)).toBe('9 INVALID_INPUT unknown op "unsubscribe"');
     expect(refusal({ op: "unsubscribe", id: 9 }, true)).toBe("9 INVALID_REQUEST subscription is missing");
     expect(refusal({ op: "unsubscribe", id: 9, subscription: "7" }, true)).toBe(
       "9 INVALID_REQUEST subscription must be an integer of 32 bits",
@@ -145,7 +146,7 @@ describe("a marketSubscription", () => {
       return [request.conflateMs, request.heartbeatMs, request.ladderLevels];
     };
     expect(asked(-1, 0, 0)).toEqual([0, 500, 1]);
-    expect(asked(1e300, 30_000, 99)).toEqual([120_000, 5000, 10]);
+    expect(asked(2 ** 62, 30_000, 99)).toEqual([120_000, 5000, 10]);
     expect(asked(120_000, 500, 1)).toEqual([120_000, 500, 1]);
   });
 
@@ -160,8 +161,9 @@ describe("a marketSubscription", () => {
     [{ id: "7" }, "null INVALID_REQUEST id must be an integer of 32 bits"],
     [{ id: 2 ** 31 }, "null INVALID_REQUEST id must be an integer of 32 bits"],
     [{ id: 1.5 }, "null INVALID_REQUEST id must be an integer of 32 bits"],
-    [{ conflateMs: "0" }, "7 INVALID_REQUEST conflateMs must be an integer"],
-    [{ heartbeatMs: 0.5 }, "7 INVALID_REQUEST heartbeatMs must be an integer"],
+    [{ conflateMs: 1e300 }, "7 INVALID_REQUEST conflateMs must be an integer of 64 bits"],
+    [{ conflateMs: "0" }, "7 INVALID_REQUEST conflateMs must be an integer of 64 bits"],
+    [{ heartbeatMs: 0.5 }, "7 INVALID_REQUEST heartbeatMs must be an integer of 64 bits"],
     [{ segmentationEnabled: 1 }, "7 INVALID_REQUEST segmentationEnabled must be true or false"],
     [{ initialClk: 1 }, "7 INVALID_REQUEST initialClk must be a string"],
     [{ clk: ["x"] }, "7 INVALID_REQUEST clk must be a string"],
@@ -184,16 +186,26 @@ describe("a marketSubscription", () => {
       { marketDataFilter: { fields: ["constructor"] } },
       '7 INVALID_REQUEST unknown field "constructor" in marketDataFilter.fields',
     ],
-    [{ marketDataFilter: { ladderLevels: "3" } }, "7 INVALID_REQUEST marketDataFilter.ladderLevels must be an integer"],
+    [
+      { marketDataFilter: { ladderLevels: "3" } },
+      "7 INVALID_REQUEST marketDataFilter.ladderLevels must be an integer of 32 bits",
+    ],
   ];
   for (const [fields, said] of wrong) {
     test(`with ${JSON.stringify(fields)} is refused`, () =>
       expect(refusal({ op: "marketSubscription", id: 7, ...fields })).toBe(said));
   }
 
-  test("with a list longer than any gateway has markets is refused", () => {
+  test("that cannot be read is INVALID_INPUT where only the exchange's own words are spoken", () => {
+    expect(refusal({ op: "marketSubscription", id: 7, clk: 1 }, false)).toBe("7 INVALID_INPUT clk must be a string");
+  });
+
+  test("with a list longer than any gateway has markets is over the limit, on every door", () => {
     const marketIds = Array.from({ length: FILTER_VALUES_MAX + 1 }, (_, i) => `1.${i}`);
-    expect(refusal({ op: "marketSubscription", id: 7, marketFilter: { marketIds } })).toContain("longer than");
+    for (const extensions of [false, true])
+      expect(refusal({ op: "marketSubscription", id: 7, marketFilter: { marketIds } }, extensions)).toBe(
+        "7 SUBSCRIPTION_LIMIT_EXCEEDED marketFilter.marketIds is longer than 20000",
+      );
   });
 });
 

@@ -64,9 +64,12 @@ export const HEARTBEAT_MS_MAX = 5_000;
 /** The longest list in a filter: as many markets as one gateway is built for. */
 export const FILTER_VALUES_MAX = 20_000;
 
+const INT64_MAX = 2 ** 63;
+
 /**
  * Reads one message of a client. JSON `null` means absent (betfairlightweight sends every optional field), unknown keys are passed over;
- * everything else must be of its type. `extensions` lets in what the exchange's own protocol does not have.
+ * everything else must be of its type. `extensions` lets in what the exchange's own protocol does not have, and tells a message that breaks the
+ * protocol (INVALID_REQUEST) from one that is none; the exchange knows one word for both, INVALID_INPUT (docs/decisions/0005-esa-door.md).
  */
 export function parseRequest(text: string, extensions: boolean): ClientRequest {
   const object = parseObject(text);
@@ -78,7 +81,8 @@ export function parseRequest(text: string, extensions: boolean): ClientRequest {
     return requestOf(message, id, extensions);
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;
-    return { kind: "invalid", id, code: "INVALID_REQUEST", message: error.message };
+    const code = error.code ?? (extensions ? "INVALID_REQUEST" : "INVALID_INPUT");
+    return { kind: "invalid", id, code, message: error.message };
   }
 }
 
@@ -109,7 +113,7 @@ function subscribeRequest(message: Fields, id: number | null): SubscribeRequest 
     ...terms(message, id),
     filter: marketFilter(message.object("marketFilter")),
     fields: fieldSet(data.strings("fields")),
-    ladderLevels: clamp(data.integer("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
+    ladderLevels: clamp(data.int32("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
   };
 }
 
@@ -117,8 +121,8 @@ function subscribeRequest(message: Fields, id: number | null): SubscribeRequest 
 function terms(message: Fields, id: number | null): SportSubscribeRequest {
   return {
     id: required(id, "id"),
-    conflateMs: clamp(message.integer("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
-    heartbeatMs: clamp(message.integer("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
+    conflateMs: clamp(message.int64("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
+    heartbeatMs: clamp(message.int64("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
     segmentationEnabled: message.boolean("segmentationEnabled") ?? false,
     initialClk: message.string("initialClk"),
     clk: message.string("clk"),
@@ -170,8 +174,15 @@ function fieldSet(names: readonly string[]): FieldSet {
   return fields;
 }
 
-/** What is wrong, in the protocol's words; never leaves this file. */
-class Wrong extends Error {}
+/** What is wrong, in the protocol's words; never leaves this file. No code: it is not of its type. */
+class Wrong extends Error {
+  readonly code: FaultCode | null;
+
+  constructor(message: string, code: FaultCode | null = null) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** Reads an object's own fields by name and type. `at` is how its keys are called in messages: "" or "marketFilter.". */
 class Fields {
@@ -191,8 +202,8 @@ class Fields {
     return this.#read(key, "true or false", (value) => typeof value === "boolean");
   }
 
-  integer(key: string): number | null {
-    return this.#read(key, "an integer", Number.isInteger);
+  int64(key: string): number | null {
+    return this.#read(key, "an integer of 64 bits", isInt64);
   }
 
   int32(key: string): number | null {
@@ -204,7 +215,7 @@ class Fields {
   }
 
   integers(key: string): readonly number[] {
-    return this.#list(key, "a list of integers", Number.isInteger);
+    return this.#list(key, "a list of integers", isInt64);
   }
 
   object(key: string): Fields {
@@ -215,8 +226,8 @@ class Fields {
   #list<T>(key: string, type: string, isItem: (item: unknown) => boolean): readonly T[] {
     const isList = (value: unknown) => Array.isArray(value) && value.every(isItem);
     const values = this.#read<readonly T[]>(key, type, isList) ?? [];
-    if (values.length > FILTER_VALUES_MAX) throw new Wrong(`${this.#at}${key} is longer than ${FILTER_VALUES_MAX}`);
-    return values;
+    if (values.length <= FILTER_VALUES_MAX) return values;
+    throw new Wrong(`${this.#at}${key} is longer than ${FILTER_VALUES_MAX}`, "SUBSCRIPTION_LIMIT_EXCEEDED");
   }
 
   #read<T>(key: string, type: string, isRight: (value: unknown) => boolean): T | null {
@@ -225,6 +236,10 @@ class Fields {
     if (!isRight(value)) throw new Wrong(`${this.#at}${key} must be ${type}`);
     return value as T;
   }
+}
+
+function isInt64(value: unknown): boolean {
+  return Number.isInteger(value) && Math.abs(value as number) < INT64_MAX;
 }
 
 /** The object, or what is wrong with the text. */
