@@ -4,18 +4,18 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const LINE_MS_MAX = 60_000;
 const TICKS_PER_SECOND = 100;
 
-/** `oddswire …` as a process of its own, that can be asked what it used. */
-export class Oddswire {
+/** A script as a process of its own, that can be asked what it used. */
+export class Process {
   readonly #child: ChildProcess;
   readonly lines: string[] = [];
   readonly #waiting = new Set<() => void>();
 
-  constructor(args: readonly string[]) {
-    this.#child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  constructor(script: string, args: readonly string[]) {
+    this.#child = spawn(process.execPath, [script, ...args], { cwd: ROOT, stdio: ["pipe", "pipe", "pipe"] });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       createInterface({ input: stream as NonNullable<typeof stream> }).on("line", (line) => {
         this.lines.push(line);
@@ -25,10 +25,10 @@ export class Oddswire {
   }
 
   /** The first line that matches; rejects when none comes in time. */
-  line(pattern: RegExp): Promise<string> {
+  line(pattern: RegExp, from = 0): Promise<string> {
     return new Promise((resolve, reject) => {
       const look = () => {
-        const found = this.lines.find((line) => pattern.test(line));
+        const found = this.lines.slice(from).find((line) => pattern.test(line));
         if (found === undefined) return;
         clearTimeout(timer);
         this.#waiting.delete(look);
@@ -41,6 +41,13 @@ export class Oddswire {
       this.#waiting.add(look);
       look();
     });
+  }
+
+  /** Writes it a line, and gives the next one it says. */
+  ask(word: string): Promise<string> {
+    const from = this.lines.length;
+    this.#child.stdin?.write(`${word}\n`);
+    return this.line(/./, from);
   }
 
   /** User and system time so far, seconds. */
@@ -64,5 +71,12 @@ export class Oddswire {
 
   #read(name: string): string {
     return readFileSync(`/proc/${this.#child.pid}/${name}`, "utf8");
+  }
+}
+
+/** `oddswire …` as a process of its own. */
+export class Oddswire extends Process {
+  constructor(args: readonly string[]) {
+    super("src/main.ts", args);
   }
 }

@@ -33,6 +33,7 @@ export function keep(report: Report): void {
 }
 
 const ABOUT: Readonly<Record<string, string>> = {
+  esa: "2,000 plain ESA clients over TLS, conflateMs 0, at one gateway with the 500 markets of W2 (100 changes a second), and the same clients straight at the simulated exchange; fresh processes for each, in turn, two rounds, means. Every message was held against what the others got; eight clients kept whole books, compared at the end with a newcomer's. Latency from the exchange's publish time to the client, milliseconds.",
   W1: "An event day: 20,000 markets of 8 runners, 10 + 10 offers and 15 traded prices each, 2,000 market changes a second over TLS, five times that for 10 s of each minute, into a gateway in the ingest role, in a process of its own. CPU and memory are the process's own (`/proc`).",
   apply:
     "Decoding and applying recorded streams, one core, with betfairlightweight (orjson) beside it on the same file in the same run, in turn; the fastest whole round of each turn, medians of three turns, the process's own user and system time.",

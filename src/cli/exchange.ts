@@ -10,7 +10,7 @@ import { SimExchange } from "../sim/exchange.ts";
 import { SimIdentity } from "../sim/identity.ts";
 import { Replay, type ReplayProgress } from "../sim/replay.ts";
 import { World } from "../sim/world.ts";
-import { EventDay, W1 } from "../sim/world-w1.ts";
+import { EventDay, W1, W2 } from "../sim/world-w1.ts";
 import { type Call, type OptionSpec, UsageError } from "./command.ts";
 import { existingFiles } from "./files.ts";
 
@@ -32,8 +32,8 @@ export const EXCHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   rate: { value: "N", help: "Market changes a second in the generated world; by default what suits its size." },
   seed: { value: "N", help: "The generated world's seed: the same one gives the same world.", default: "1" },
   workload: {
-    value: "W1",
-    help: "Play workload W1, event day: 20,000 markets with full ladders, 2,000 changes a second with bursts.",
+    value: "W1|W2",
+    help: "Play workload W1, event day (20,000 markets with full ladders, 2,000 changes a second with bursts), or W2, spread (500 markets, 100 changes a second).",
   },
 };
 
@@ -59,7 +59,11 @@ export interface ExchangePorts {
   /** Absent: no plain door. */
   readonly plain?: number;
   readonly identity: number;
+  /** Connections that the account may have open at once; by default as many as at the exchange. */
+  readonly connectionsMax?: number;
 }
+
+const CONNECTIONS_MAX = 10;
 
 /** Starts the exchange that the options describe; it is silent until `play`. */
 export async function startExchange(call: Call, ports: ExchangePorts, log: Log): Promise<RunningExchange> {
@@ -68,7 +72,7 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
   const certificate = await loopbackCertificate();
   const accounts = [{ username: DEMO_ACCOUNT.username, password: DEMO_ACCOUNT.password }];
   const identity = new SimIdentity({ clock, random: seededRandom(seed + 1), accounts, appKeys: [DEMO_ACCOUNT.appKey] });
-  const limits = { marketsMax: Number.POSITIVE_INFINITY };
+  const limits = { marketsMax: Number.POSITIVE_INFINITY, connectionsMax: ports.connectionsMax ?? CONNECTIONS_MAX };
   const options = {
     clock,
     random: seededRandom(seed + 2),
@@ -151,10 +155,10 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
   const stage = { clock, random: seededRandom(seed), publish };
   const markets = call.number("markets", 10, 20_000) as number;
   const changesPerSecond = call.number("rate", 1, 20_000);
-  const workload = call.word("workload", ["W1"]);
+  const workload = call.word("workload", ["W1", "W2"]);
   const world =
-    workload === "W1"
-      ? new EventDay(W1, stage)
+    workload !== undefined
+      ? new EventDay(workload === "W1" ? W1 : W2, stage)
       : new World(
           { markets, ...(changesPerSecond && { changesPerSecond }) },
           {

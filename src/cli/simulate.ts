@@ -15,6 +15,7 @@ export const simulate: Command = {
     port: { value: "PORT", help: "ESA on TLS; 0: any free port.", default: "0" },
     "plain-port": { value: "PORT", help: "ESA on plain TCP; 0: any free port.", default: "0" },
     "identity-port": { value: "PORT", help: "Identity service over HTTP (login, keepAlive).", default: "0" },
+    connections: { value: "N", help: "Connections that the account may have open at once.", default: "10" },
     "cert-file": { value: "FILE", help: "Where to write the certificate that clients must trust (PEM)." },
     log: LOG_OPTION,
   },
@@ -26,7 +27,13 @@ export const simulate: Command = {
   async run(call) {
     const port = (name: string) => call.number(name, 0, 65_535) as number;
     const host = call.text("host") as string;
-    const ports = { host, tls: port("port"), plain: port("plain-port"), identity: port("identity-port") };
+    const ports = {
+      host,
+      tls: port("port"),
+      plain: port("plain-port"),
+      identity: port("identity-port"),
+      connectionsMax: call.number("connections", 1, 19_000),
+    };
     const exchange = await startExchange(call, ports, stderrLog(logLevel(call)));
     const certFile = call.text("cert-file");
     if (certFile !== undefined) writeText(certFile, exchange.certificate.cert);

@@ -31,6 +31,16 @@ export const W1: EventDayOptions = {
   suspendedMs: 5_000,
 };
 
+/** Workload W2, "spread": 10,000 users with 5 markets each and about 100 users a market make 500 markets; 10,000 deliveries a second make 100 changes. */
+export const W2: EventDayOptions = {
+  ...W1,
+  markets: 500,
+  runners: 3,
+  changesPerSecond: 100,
+  zipf: 0,
+  burst: { everyMs: 60_000, forMs: 0, times: 1 },
+};
+
 const IMAGES_PER_MESSAGE = 200;
 /** Draws for a market that trades and has not yet, before a cycle's share is given up. */
 const DRAWS_MAX = 32;
