@@ -1,7 +1,8 @@
 import { type ChangeBatch, MARKET_CON, MARKET_IMG } from "./batch.ts";
 import type { Book } from "./book.ts";
 import { isLevelLadder } from "./ladder.ts";
-import { FIELD, type FieldSet, LADDER_FIELDS, type LadderKind, SCALAR_FIELDS, type ScalarKind } from "./types.ts";
+import { bestOffersSince, levelsSince } from "./levels.ts";
+import { FIELD, type FieldSet, LADDER_FIELDS, SCALAR_FIELDS, type ScalarKind } from "./types.ts";
 
 /** What of a book a reader gets. */
 export interface Projection {
@@ -11,6 +12,8 @@ export interface Projection {
 }
 
 const PRICE_LADDER_FIELDS = FIELD.EX_ALL_OFFERS | FIELD.EX_TRADED | FIELD.SP_TRADED;
+/** Ladders that stand in the book as a reader gets them; those of EX_BEST_OFFERS may have to be computed. */
+const STORED = ~FIELD.EX_BEST_OFFERS;
 const SCALARS: readonly ScalarKind[] = [0, 1, 2, 3];
 
 /**
@@ -49,7 +52,7 @@ export function changesSince(
   return true;
 }
 
-/** Whether it is forgotten which prices went since `since` from a ladder that is wanted. */
+/** Whether it is forgotten which prices went since `since` from a ladder that is wanted. Levels do without: they are sent whole then. */
 function deletionsLost(book: Book, since: number, fields: FieldSet): boolean {
   if (!(fields & PRICE_LADDER_FIELDS)) return false;
   for (let runner = book.firstRunner; runner !== 0; runner = book.nextRunner(runner)) {
@@ -75,11 +78,13 @@ function runnerSince(
     }
   }
   const { ladders } = book;
+  const { fields, ladderLevels } = projection;
   for (let at = book.firstLadder(runner); at !== 0; at = ladders.next(at)) {
-    if (ladders.last(at) <= since || !((LADDER_FIELDS[ladders.kind(at)] as number) & projection.fields)) continue;
-    if (isLevelLadder(ladders.kind(at))) levelsSince(book, at, since, img, projection.ladderLevels, into);
+    if (ladders.last(at) <= since || !((LADDER_FIELDS[ladders.kind(at)] as number) & fields & STORED)) continue;
+    if (isLevelLadder(ladders.kind(at))) levelsSince(book, at, since, img, ladderLevels, into);
     else pricesSince(book, runner, at, img ? -1 : since, into);
   }
+  if (fields & FIELD.EX_BEST_OFFERS) bestOffersSince(book, runner, since, img, ladderLevels, into);
   if (into.length === marked && book.runnerBorn(runner) <= since) into.length = start;
 }
 
@@ -111,21 +116,4 @@ function deletedSince(book: Book, runner: number, at: number, since: number, int
     gone.add(deletion.price);
     into.level(deletion.price, 0);
   }
-}
-
-/** Levels shift together, so a change of any within the depth sends all of them, emptied ones as [level, 0, 0]. */
-function levelsSince(book: Book, at: number, since: number, img: boolean, depth: number, into: ChangeBatch): void {
-  const { ladders } = book;
-  const count = Math.min(depth, ladders.count(at));
-  let changed = false;
-  for (let i = 0; i < count; i++) changed ||= ladders.changed(at, i) > since;
-  if (!changed) return;
-  const start = into.length;
-  into.ladder(ladders.kind(at) as LadderKind, true);
-  const marked = into.length;
-  for (let i = 0; i < count; i++) {
-    const size = ladders.size(at, i);
-    if (size !== 0 || !img) into.entry(i, ladders.price(at, i), size);
-  }
-  if (into.length === marked) into.length = start;
 }

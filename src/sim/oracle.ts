@@ -10,6 +10,7 @@ import {
   RUNNER_SCALARS,
   type RunnerChange,
 } from "./naive.ts";
+import { withBestOffers } from "./shown.ts";
 
 /** What somebody asked for; `fields` empty: all. */
 export interface Wish {
@@ -145,7 +146,7 @@ export class History {
     const status = this.book.definition?.status ?? null;
     if (status !== this.#status && (status === "SUSPENDED" || status === "CLOSED")) this.stops.push(this.last);
     this.#status = status;
-    const pieces = piecesOf(this.book);
+    const pieces = piecesOf(withBestOffers(this.book.image()));
     for (const lens of lenses) {
       let look = this.#looks.get(lens);
       if (look === undefined) this.#looks.set(lens, (look = new Look()));
@@ -234,7 +235,7 @@ const EVERYTHING = new Lens({ fields: [], ladderLevels: 100 });
 
 /** All of a book: what a user holds must look, whole, as the exchange's book does through its lens. */
 export function wholeText(book: NaiveBook): string {
-  return EVERYTHING.textOf(piecesOf(book));
+  return EVERYTHING.textOf(piecesOf(book.image()));
 }
 
 /** Where two texts part, in words. */
@@ -248,8 +249,7 @@ function shorten(line: string): string {
   return line.length > 300 ? `${line.slice(0, 300)}…` : line;
 }
 
-function piecesOf(book: NaiveBook): Piece[] {
-  const { tv, marketDefinition, rc } = book.image();
+function piecesOf({ tv, marketDefinition, rc }: MarketChange): Piece[] {
   const pieces: Piece[] = [];
   if (tv != null) pieces.push({ flag: FLAG.EX_TRADED_VOL, name: "tv", text: String(tv), levels: null });
   if (marketDefinition != null)
