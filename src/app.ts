@@ -20,6 +20,7 @@ export interface Gateway {
   readonly source: ExchangeClient;
   readonly cache: Cache;
   readonly httpUrl: string | null;
+  readonly httpsUrl: string | null;
   readonly websocketUrl: string | null;
   readonly esaPort: number | null;
   readonly esaTlsPort: number | null;
@@ -93,6 +94,7 @@ function ingest({ doors }: Config, source: ExchangeClient, cache: Cache, clock: 
     source,
     cache,
     httpUrl: httpUrl(doors.http.host, http.port),
+    httpsUrl: null,
     websocketUrl: null,
     esaPort: null,
     esaTlsPort: null,
@@ -121,8 +123,8 @@ export function gatewayInfo(role: Config["role"], source: ExchangeClient, cache:
   return { version: packageJson.version, role, feed };
 }
 
-export function httpUrl(host: string, port: number): string {
-  return `http://${reachable(host)}:${port}/`;
+export function httpUrl(host: string, port: number, scheme: "http" | "https" = "http"): string {
+  return `${scheme}://${reachable(host)}:${port}/`;
 }
 
 /** An address to listen on, as one to go to. */

@@ -3,6 +3,8 @@ import { OddswireError } from "./base/errors.ts";
 import { readText } from "./base/file.ts";
 import { nearest } from "./base/nearest.ts";
 import { FIELD, type FieldName } from "./market/types.ts";
+import { PASSWORD_HASH } from "./tenancy/passwords.ts";
+import { SESSIONS_DEFAULTS } from "./tenancy/sessions.ts";
 
 const port = (help: string) => z.int().min(0).max(65_535).describe(help);
 const LISTEN_PORT = "Port to listen on; 0: any free one.";
@@ -18,6 +20,11 @@ const bytes = () =>
     .max(2 ** 32);
 const LISTEN_HOST = "Address to listen on; 0.0.0.0 for all.";
 const host = (help: string) => z.string().min(1).describe(help);
+/** A server's own certificate. */
+const CERTIFICATE = {
+  certFile: z.string().describe("PEM certificate chain."),
+  keyFile: z.string().describe("PEM key."),
+};
 
 const FIELD_NAMES = Object.keys(FIELD) as [FieldName, ...FieldName[]];
 
@@ -99,11 +106,25 @@ const Doors = z.strictObject({
     .strictObject({
       host: host(LISTEN_HOST).default("127.0.0.1"),
       port: port(LISTEN_PORT),
-      certFile: z.string().describe("PEM certificate chain."),
-      keyFile: z.string().describe("PEM key."),
+      ...CERTIFICATE,
     })
     .optional()
     .describe("The exchange's own protocol on TLS."),
+  https: z
+    .strictObject({ host: host(LISTEN_HOST).default("127.0.0.1"), port: port(LISTEN_PORT), ...CERTIFICATE })
+    .optional()
+    .describe("What the HTTP door serves, on TLS."),
+  certLogin: z
+    .strictObject({
+      host: host(LISTEN_HOST).default("127.0.0.1"),
+      port: port(LISTEN_PORT),
+      ...CERTIFICATE,
+      clientCaFile: z
+        .string()
+        .describe("PEM certificates of the authorities whose client certificates are good for a certificate login."),
+    })
+    .optional()
+    .describe("HTTPS that asks for a client certificate; where it is open, a certificate login needs one."),
   connectionsMax: z
     .int()
     .min(1)
@@ -112,7 +133,21 @@ const Doors = z.strictObject({
 });
 
 const Visitor = z.strictObject({
-  token: z.string().min(8).describe("The session token that this visitor authenticates with."),
+  token: z.string().min(8).optional().describe("A session token that stands: this visitor needs no login."),
+  username: z.string().min(1).max(256).optional().describe("The name that this visitor logs in with."),
+  password: z.string().min(8).max(1024).optional().describe("Its password. Better a passwordHash."),
+  passwordHash: z
+    .string()
+    .regex(PASSWORD_HASH, "not a hash as `oddswire password` makes it")
+    .optional()
+    .describe("Its password's hash, made by `oddswire password`."),
+  certName: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "The common name that its certificate must carry in a certificate login; absent: any that is signed will do.",
+    ),
   name: z.string().min(1).describe("Who it is, for logs and limits."),
   tenant: z.string().min(1).default("default").describe("Whose user it is."),
   connectionsMax: z.int().min(1).default(1000).describe("Connections at a time."),
@@ -132,6 +167,34 @@ const Config = z.strictObject({
   doors: Doors.prefault({}).describe("Where users come in."),
   appKeys: z.array(z.string()).default([]).describe("Application keys that users may authenticate with; empty: any."),
   visitors: z.array(Visitor).default([]).describe("Who may come in."),
+  sessions: z
+    .strictObject({
+      lifetimeMs: ms()
+        .min(1000)
+        .default(SESSIONS_DEFAULTS.lifetimeMs)
+        .describe("How long the token of a login lives without keepAlive."),
+      tokensMax: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(SESSIONS_DEFAULTS.tokensMax)
+        .describe("Tokens of logins at a time; one more, and the oldest goes."),
+      tokensPerUserMax: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(SESSIONS_DEFAULTS.tokensPerUserMax)
+        .describe("The same for each user."),
+      loginsPerMinuteMax: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(SESSIONS_DEFAULTS.loginsPerMinuteMax)
+        .describe("Logins of one user in a minute, and wrong passwords for one from one address; one more is a ban."),
+      banMs: ms().default(SESSIONS_DEFAULTS.banMs).describe("How long such a ban lasts."),
+    })
+    .prefault({})
+    .describe("Tokens that a login gives."),
   cache: z
     .strictObject({
       retentionMs: ms()
@@ -297,7 +360,7 @@ function nearestOption(path: string, known: readonly string[]): string | null {
 }
 
 /** What no single value can show to be wrong. */
-function contradictions({ exchange, cache, visitors }: Config): string[] {
+function contradictions({ exchange, cache, doors, visitors }: Config): string[] {
   const found: string[] = [];
   if (cache.forgetMs < cache.retentionMs) {
     found.push(
@@ -311,7 +374,21 @@ function contradictions({ exchange, cache, visitors }: Config): string[] {
   }
   if ((exchange.certFile === undefined) !== (exchange.keyFile === undefined))
     found.push("exchange: certFile and keyFile belong together");
-  const tokens = visitors.map((visitor) => visitor.token);
-  if (new Set(tokens).size !== tokens.length) found.push("visitors: two have the same token");
+  return [...found, ...visitorContradictions(visitors, doors.certLogin !== undefined)];
+}
+
+function visitorContradictions(visitors: Config["visitors"], withCertificates: boolean): string[] {
+  const found = visitors.flatMap(({ name, token, username, password, passwordHash, certName }) => {
+    const passwords = [password, passwordHash].filter((one) => one !== undefined).length;
+    if (username === undefined && token === undefined) return [`visitors: ${name} needs a token, or a username`];
+    if ((username === undefined) !== (passwords === 0) || passwords > 1)
+      return [`visitors: ${name}: username goes with one of password and passwordHash`];
+    if (certName === undefined || (withCertificates && username !== undefined)) return [];
+    return [`visitors: ${name}: certName goes with a username, and with doors.certLogin`];
+  });
+  for (const key of ["token", "username"] as const) {
+    const said = visitors.flatMap((visitor) => visitor[key] ?? []);
+    if (new Set(said).size !== said.length) found.push(`visitors: two have the same ${key}`);
+  }
   return found;
 }

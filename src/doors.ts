@@ -2,19 +2,22 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { certificate, type Gateway, type GatewayExtras, gatewayInfo, httpUrl, isReady, reachable } from "./app.ts";
 import type { Clock } from "./base/clock.ts";
+import { readText } from "./base/file.ts";
 import type { Log } from "./base/log.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./delivery/hub.ts";
+import { certificateServe } from "./edge/certificate-server.ts";
 import { EsaDoor } from "./edge/esa.ts";
-import { httpDoor } from "./edge/http.ts";
+import { type HttpHandler, httpDoor } from "./edge/http.ts";
+import { identityRoute } from "./edge/identity.ts";
 import { Lobby } from "./edge/lobby.ts";
-import { bunServe } from "./edge/server.ts";
+import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunListen } from "./edge/sockets.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
 import type { ExchangeClient } from "./exchange/client.ts";
 import type { Cache } from "./market/cache.ts";
 import { Bookshop } from "./ops/bookshop.ts";
-import { TokenList } from "./tenancy/tokens.ts";
+import { Sessions } from "./tenancy/sessions.ts";
 
 /** From `stop` to the last socket closed by force. */
 export const STOP_MS_MAX = 3_000;
@@ -37,7 +40,7 @@ export async function openDoors(
   const { doors } = config;
   const page = await pageFiles();
   const hub = new Hub({ cache, clock, ...config.delivery });
-  const tokens = new TokenList(config.visitors, config.appKeys.length > 0 ? config.appKeys : undefined);
+  const tokens = sessionsOf(config, clock);
   const lobby = new Lobby({ hub, tokens, clock, connectionsMax: doors.connectionsMax });
   const opened: { stop(): void }[] = [];
   try {
@@ -50,15 +53,20 @@ export async function openDoors(
       ...gatewayInfo("all", source, cache),
       websocket: { port: websocket.port, path: "/v1/ws" },
       esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
+      https: { port: https?.port ?? null, certLoginPort: certLogin?.port ?? null },
       ...(extras.demo && { demo: extras.demo }),
     });
     const ready = () => isReady(source, cache);
-    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache), page });
+    const routes = [identityRoute(tokens, log)];
+    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache), page, routes });
     const http = keep(opened, bunServe(doors.http, handle));
+    const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
+    const certLogin = doors.certLogin && keep(opened, await certLoginDoor(doors.certLogin, handle));
     const gateway: Gateway = {
       source,
       cache,
       httpUrl: httpUrl(doors.http.host, http.port),
+      httpsUrl: https && doors.https ? httpUrl(doors.https.host, https.port, "https") : null,
       websocketUrl: `ws://${reachable(doors.websocket.host)}:${websocket.port}/v1/ws`,
       esaPort: esa?.port ?? null,
       esaTlsPort: esaTls?.port ?? null,
@@ -79,6 +87,16 @@ export async function openDoors(
     hub.stop();
     throw error;
   }
+}
+
+function sessionsOf({ visitors, appKeys, sessions, doors }: Config, clock: Clock): Sessions {
+  const certificates = doors.certLogin !== undefined;
+  const options = { ...sessions, certificates, ...(appKeys.length > 0 && { appKeys }) };
+  return new Sessions(visitors, options, { clock, secrets: crypto });
+}
+
+function certLoginDoor(at: NonNullable<Config["doors"]["certLogin"]>, handle: HttpHandler): Promise<HttpServer> {
+  return certificateServe({ ...at, tls: { ...certificate(at), clientCa: readText(at.clientCaFile) } }, handle);
 }
 
 function keep<T extends { stop(): void }>(opened: { stop(): void }[], door: T): T {

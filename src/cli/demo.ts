@@ -24,6 +24,7 @@ export const demo: Command = {
     "ws-port": { value: "PORT", help: "WebSocket door (8081, or a free port)." },
     "esa-port": { value: "PORT", help: "The exchange's own protocol on plain TCP (8082, or a free port)." },
     "esa-tls-port": { value: "PORT", help: "The exchange's own protocol on TLS (8443, or a free port)." },
+    "https-port": { value: "PORT", help: "Page, REST and login on TLS (8444, or a free port)." },
     log: LOG_OPTION,
   },
   examples: [
@@ -63,13 +64,15 @@ async function startDemoGateway(
   const { username, password, appKey } = DEMO_ACCOUNT;
   const identity = { loginHost: upstream.identityUrl, certLoginHost: upstream.identityUrl };
   const exchange = { host: HOST, port: upstream.tlsPort, caFile: certFile, appKey, username, password, ...identity };
-  const visitors = [{ token: SESSION, name: "demo", connectionsMax: 10_000 }];
+  // The name and password of the simulated exchange: the same client runs against either.
+  const visitors = [{ token: SESSION, name: "demo", username, password, connectionsMax: 10_000 }];
   const attempt = (ports: Ports) => {
     const doors: ConfigInput["doors"] = {
       http: { host: HOST, port: ports.http },
       websocket: { host: HOST, port: ports.ws },
       esa: { host: HOST, port: ports.esa },
       esaTls: { host: HOST, port: ports.esaTls, certFile, keyFile },
+      https: { host: HOST, port: ports.https, certFile, keyFile },
     };
     return startGateway(parseConfig({ exchange, doors, visitors }), { log, demo: { session: SESSION, appKey } });
   };
@@ -82,6 +85,7 @@ interface Ports {
   readonly ws: number;
   readonly esa: number;
   readonly esaTls: number;
+  readonly https: number;
 }
 
 /** The ports asked for, else the usual ones, else (where another program has one of those) free ones. */
@@ -92,12 +96,13 @@ async function onUsualPorts(call: Call, attempt: (ports: Ports) => Promise<Gatew
     ws: given("ws-port") ?? usual.ws,
     esa: given("esa-port") ?? usual.esa,
     esaTls: given("esa-tls-port") ?? usual.esaTls,
+    https: given("https-port") ?? usual.https,
   });
   try {
-    return await attempt(ports({ http: 8080, ws: 8081, esa: 8082, esaTls: 8443 }));
+    return await attempt(ports({ http: 8080, ws: 8081, esa: 8082, esaTls: 8443, https: 8444 }));
   } catch (error) {
     if (!(error instanceof OddswireError && error.code === "PORT_IN_USE")) throw error;
-    return attempt(ports({ http: 0, ws: 0, esa: 0, esaTls: 0 }));
+    return attempt(ports({ http: 0, ws: 0, esa: 0, esaTls: 0, https: 0 }));
   }
 }
 
@@ -129,6 +134,7 @@ function welcome(call: Call, upstream: RunningExchange, gateway: Gateway): strin
     `  ESA (TLS)    ${HOST}:${gateway.esaTlsPort}`,
     `  REST         ${page}v1/markets`,
     `  Credentials  appKey ${DEMO_ACCOUNT.appKey}, session ${SESSION}`,
+    `  Login        ${gateway.httpsUrl}api/login, username ${DEMO_ACCOUNT.username}, password ${DEMO_ACCOUNT.password}`,
     "",
     `A ladder in this terminal: npx oddswire watch ${page} ${market ?? "MARKET"}`,
     "Ctrl-C ends it.",

@@ -45,10 +45,21 @@ export interface BookReader {
   book(id: string): string | null;
 }
 
+/** Who asks, as the server around the door knows it. */
+export interface Caller {
+  /** Without a port. Behind a proxy: the proxy's. */
+  readonly address: string;
+  /** The common name in the client certificate shown, where an authority of ours has signed it; else null. */
+  readonly certificateName: string | null;
+}
+
+/** Answers requests, whatever server they come by. */
+export type HttpHandler = (request: Request, caller: Caller) => Response | Promise<Response>;
+
 /** One more thing that the door serves: an API of its own at its own paths, with its own words for what is wrong. */
 export interface HttpRoute {
   matches(pathname: string): boolean;
-  answer(request: Request, url: URL): Response | Promise<Response>;
+  answer(request: Request, url: URL, caller: Caller): Response | Promise<Response>;
 }
 
 export interface HttpDoorOptions {
@@ -67,12 +78,14 @@ export const PAGE_LIMIT_MAX = 1000;
 /** Values in one query parameter. */
 const VALUES_MAX = 1000;
 
+const NOBODY_KNOWN: Caller = { address: "", certificateName: null };
+
 /** The HTTP door: page, REST and health. Knows nothing of sockets: give its answers to any server of web-standard requests. */
-export function httpDoor(options: HttpDoorOptions): (request: Request) => Promise<Response> {
-  return async (request) => {
+export function httpDoor(options: HttpDoorOptions): (request: Request, caller?: Caller) => Promise<Response> {
+  return async (request, caller = NOBODY_KNOWN) => {
     const url = new URL(request.url);
     const route = options.routes?.find((route) => route.matches(url.pathname));
-    const response = await (route === undefined ? answer(request, url, options) : route.answer(request, url));
+    const response = await (route === undefined ? answer(request, url, options) : route.answer(request, url, caller));
     response.headers.set("X-Content-Type-Options", "nosniff");
     return request.method === "HEAD" ? new Response(null, response) : response;
   };
@@ -170,7 +183,8 @@ function json(body: object | string): Response {
   });
 }
 
-function refusal(code: FaultCode, message: string): Response {
+/** What is wrong, in our own words. */
+export function refusal(code: FaultCode, message: string): Response {
   const headers = { "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store" };
   return new Response(JSON.stringify({ code, message }), { status: FAULTS[code].http, headers });
 }

@@ -1,4 +1,5 @@
 import type { Server } from "bun";
+import type { HttpHandler } from "./http.ts";
 import { explained, freePort } from "./sockets.ts";
 
 export interface HttpServer {
@@ -7,16 +8,33 @@ export interface HttpServer {
   stop(): void;
 }
 
-/** Answers HTTP by `Bun.serve`; port 0 is any free one. Throws PORT_IN_USE or INVALID_CONFIG. */
-export function bunServe(
-  at: { host: string; port: number },
-  handle: (request: Request) => Response | Promise<Response>,
-): HttpServer {
+export interface ServeAt {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** PEM certificate chain and key; absent: plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+/** The longest body of a request; a larger one is answered 413. */
+export const REQUEST_BYTES_MAX = 1024 * 1024;
+
+/** Answers HTTP, or HTTPS, by `Bun.serve`. Throws PORT_IN_USE or INVALID_CONFIG. */
+export function bunServe(at: ServeAt, handle: HttpHandler): HttpServer {
   const port = at.port === 0 ? freePort(at.host) : at.port;
   let server: Server<undefined>;
   try {
-    // Left out, Bun lets two servers bind one port, and whoever came second is silently never asked.
-    server = Bun.serve({ hostname: at.host, port, fetch: handle, development: false, reusePort: false });
+    server = Bun.serve({
+      hostname: at.host,
+      port,
+      fetch: (request, server) =>
+        handle(request, { address: server.requestIP(request)?.address ?? "", certificateName: null }),
+      ...(at.tls && { tls: { cert: at.tls.cert, key: at.tls.key } }),
+      maxRequestBodySize: REQUEST_BYTES_MAX,
+      development: false,
+      // Left out, Bun lets two servers bind one port, and whoever came second is silently never asked.
+      reusePort: false,
+    });
   } catch (error) {
     throw explained(error, at.host, port);
   }

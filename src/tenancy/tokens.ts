@@ -46,11 +46,14 @@ export class TokenList {
 
   /** As the exchange checks an `authentication`: first the appKey, then the session token. */
   authenticate(appKey: string | null, session: string | null): Account | Goodbye {
-    if (this.#appKeys !== null) {
-      if (!appKey) return { code: "NO_APP_KEY", message: "an appKey is needed" };
-      if (!this.#appKeys.has(hash(appKey))) return { code: "INVALID_APP_KEY", message: "the appKey is not known" };
-    }
-    return this.bySession(session);
+    return this.refusesAppKey(appKey) ?? this.bySession(session);
+  }
+
+  /** Why an appKey will not do; null where it will. */
+  refusesAppKey(appKey: string | null): Goodbye | null {
+    if (this.#appKeys === null) return null;
+    if (!appKey) return { code: "NO_APP_KEY", message: "an appKey is needed" };
+    return this.#appKeys.has(hash(appKey)) ? null : { code: "INVALID_APP_KEY", message: "the appKey is not known" };
   }
 
   /** For requests that carry a token and no appKey. */
@@ -69,8 +72,8 @@ export class TokenList {
   }
 }
 
-/** Spelled out, as an `undefined` in the entry must not undo a limit. */
-function accountOf(said: Omit<TokenEntry, "token">): Account {
+/** What an entry stands for. Spelled out, as an `undefined` in the entry must not undo a limit. */
+export function accountOf(said: Omit<TokenEntry, "token">): Account {
   return {
     name: said.name,
     tenant: said.tenant ?? ACCOUNT_DEFAULTS.tenant,
@@ -80,6 +83,7 @@ function accountOf(said: Omit<TokenEntry, "token">): Account {
   };
 }
 
-function hash(secret: string): string {
+/** By what a secret is looked up where it is not to be kept itself. */
+export function hash(secret: string): string {
   return createHash("sha256").update(secret).digest("base64");
 }

@@ -1,0 +1,275 @@
+import type { Clock } from "../base/clock.ts";
+import { type Goodbye, OddswireError } from "../base/errors.ts";
+import { Bans } from "./bans.ts";
+import { type HeldPassword, Passwords, type Secrets } from "./passwords.ts";
+import { type Account, accountOf, hash, type TokenEntry, TokenList } from "./tokens.ts";
+
+/** Whoever checks a token needs no more than this: the doors, REST. Tokens of the configuration and of logins count alike. */
+export interface TokenCheck {
+  authenticate(appKey: string | null, session: string | null): Account | Goodbye;
+  /** For requests that carry a token and no appKey. */
+  bySession(session: string | null): Account | Goodbye;
+}
+
+/** One visitor: an account with its limits, and how it gets in: by a token that stands, by logging in, or either. */
+export interface VisitorEntry extends Omit<TokenEntry, "token"> {
+  readonly token?: string;
+  readonly username?: string;
+  /** One of the two, with `username`; a hash is as `oddswire password` makes it. */
+  readonly password?: string;
+  readonly passwordHash?: string;
+  /** The common name that its certificate must carry in a certificate login. */
+  readonly certName?: string;
+}
+
+export interface SessionsOptions {
+  /** As for a `TokenList`. */
+  readonly appKeys?: readonly string[];
+  /** How long a token lives without keepAlive. */
+  readonly lifetimeMs: number;
+  /** Tokens at a time, of all users and of one; one more, and the one used longest ago for a login or keepAlive goes. */
+  readonly tokensMax: number;
+  readonly tokensPerUserMax: number;
+  /** Logins of one user within a minute, and wrong passwords for one user from one address; one more is a ban of `banMs`. */
+  readonly loginsPerMinuteMax: number;
+  readonly banMs: number;
+  /** A certificate login shows a certificate; without, name and password do there too. */
+  readonly certificates: boolean;
+}
+
+/** The exchange's own figures, and bounds that fit a large fleet. */
+export const SESSIONS_DEFAULTS = {
+  lifetimeMs: 12 * 3_600_000,
+  tokensMax: 50_000,
+  tokensPerUserMax: 1_000,
+  loginsPerMinuteMax: 100,
+  banMs: 20 * 60_000,
+} as const;
+
+export interface Login {
+  readonly username: string | null;
+  readonly password: string | null;
+  readonly appKey: string | null;
+  /** Where it comes from. */
+  readonly address: string;
+  readonly by:
+    | { readonly kind: "password" }
+    /** The common name in the certificate shown, where an authority that we trust has signed it. */
+    | { readonly kind: "certificate"; readonly name: string | null };
+}
+
+/** The exchange's words. */
+export type LoginRefusal =
+  | "INPUT_VALIDATION_ERROR"
+  | "INVALID_APP_KEY"
+  | "CERT_AUTH_REQUIRED"
+  | "INVALID_USERNAME_OR_PASSWORD"
+  | "TEMPORARY_BAN_TOO_MANY_REQUESTS";
+
+export type LoginOutcome =
+  | { readonly kind: "token"; readonly token: string; readonly account: Account }
+  | { readonly kind: "refused"; readonly reason: LoginRefusal }
+  /** Too many logins wait already. */
+  | { readonly kind: "busy" };
+
+interface User {
+  readonly account: Account;
+  readonly password: HeldPassword;
+  readonly certName: string | null;
+  /** Its tokens' hashes, in the order in which they end. */
+  readonly tokens: Set<string>;
+}
+
+interface Issued {
+  readonly user: User;
+  readonly endsAt: number;
+}
+
+/** Longer ones are nobody's, and need not be hashed to know it. */
+const NAME_LENGTH_MAX = 256;
+export const PASSWORD_LENGTH_MAX = 1_024;
+/** As the exchange's: 43 characters of base64 and a "=". */
+const TOKEN_BYTES = 32;
+
+/**
+ * Who may come in, and with which token: those of the configuration, which stand, and those that a login gives, which end unless kept alive.
+ * Tokens are held by their hash. They live in this process: after a restart clients log in again, as they do at the exchange when theirs end.
+ */
+export class Sessions implements TokenCheck {
+  // counters, read by ops
+  readonly counters = { logins: 0, refused: 0, busy: 0, keepAlives: 0, logouts: 0, expired: 0, pushedOut: 0 };
+
+  readonly #options: SessionsOptions;
+  readonly #clock: Pick<Clock, "monotonic">;
+  readonly #secrets: Secrets;
+  readonly #list: TokenList;
+  readonly #passwords: Passwords;
+  readonly #bans: Bans;
+  readonly #users = new Map<string, User>();
+  /** By hash, in the order in which they end: all live equally long, and who is renewed goes to the end. */
+  readonly #issued = new Map<string, Issued>();
+
+  /** Throws INVALID_CONFIG. */
+  constructor(
+    visitors: readonly VisitorEntry[],
+    options: SessionsOptions,
+    world: { readonly clock: Pick<Clock, "monotonic">; readonly secrets: Secrets },
+  ) {
+    this.#options = options;
+    this.#clock = world.clock;
+    this.#secrets = world.secrets;
+    this.#passwords = new Passwords(world.secrets);
+    const { loginsPerMinuteMax, banMs, appKeys } = options;
+    this.#bans = new Bans({ perMinuteMax: loginsPerMinuteMax, banMs }, world.clock);
+    this.#list = new TokenList(visitors.filter(hasToken), appKeys);
+    for (const visitor of visitors) this.#addUser(visitor);
+  }
+
+  /** How many tokens of logins are alive. */
+  get alive(): number {
+    this.#forgetExpired();
+    return this.#issued.size;
+  }
+
+  authenticate(appKey: string | null, session: string | null): Account | Goodbye {
+    return this.#list.refusesAppKey(appKey) ?? this.bySession(session);
+  }
+
+  bySession(session: string | null): Account | Goodbye {
+    const listed = this.#list.bySession(session);
+    if (!("code" in listed) || !session) return listed;
+    return this.#living(hash(session))?.user.account ?? listed;
+  }
+
+  async login(login: Login): Promise<LoginOutcome> {
+    const outcome = await this.#judged(login);
+    if (outcome.kind === "token") this.counters.logins++;
+    else if (outcome.kind === "refused") this.counters.refused++;
+    else this.counters.busy++;
+    return outcome;
+  }
+
+  /** Gives the token its whole lifetime anew; false where it is not one, or no longer. Those of the configuration stand anyhow. */
+  keepAlive(session: string): boolean {
+    const key = hash(session);
+    const issued = this.#living(key);
+    if (issued === null) return this.#isListed(session);
+    this.#forget(key, issued);
+    this.#remember(key, issued.user);
+    this.counters.keepAlives++;
+    return true;
+  }
+
+  /** Ends the token for new authentications; streams that run go on. A token of the configuration stands: its user just leaves. */
+  logout(session: string): boolean {
+    const key = hash(session);
+    const issued = this.#living(key);
+    if (issued === null) return this.#isListed(session);
+    this.#forget(key, issued);
+    this.counters.logouts++;
+    return true;
+  }
+
+  async #judged(login: Login): Promise<LoginOutcome> {
+    const { username, password, by, address } = login;
+    const early = this.#refusesUnseen(login);
+    if (early !== null) return refused(early);
+    if (!isFit(username, NAME_LENGTH_MAX) || !isFit(password, PASSWORD_LENGTH_MAX))
+      return refused("INPUT_VALIDATION_ERROR");
+    const [everywhere, here] = [`user ${username}`, `${address} ${username}`];
+    if (this.#bans.isBanned(everywhere) || this.#bans.isBanned(here)) return refused("TEMPORARY_BAN_TOO_MANY_REQUESTS");
+    const user = this.#users.get(username);
+    const right = await this.#passwords.verify(password, user?.password ?? null);
+    if (right === "busy") return { kind: "busy" };
+    // Wrong ones count where they come from, or anybody could shut anybody out; right ones count as the exchange counts them.
+    if (!right || user === undefined)
+      return refused(this.#bans.allows(here) ? "INVALID_USERNAME_OR_PASSWORD" : "TEMPORARY_BAN_TOO_MANY_REQUESTS");
+    if (by.kind === "certificate" && user.certName !== null && user.certName !== by.name)
+      return refused("CERT_AUTH_REQUIRED");
+    if (!this.#bans.allows(everywhere)) return refused("TEMPORARY_BAN_TOO_MANY_REQUESTS");
+    return { kind: "token", token: this.#issue(user), account: user.account };
+  }
+
+  /** What is wrong with a login before anybody looks at name and password. */
+  #refusesUnseen({ appKey, by }: Login): LoginRefusal | null {
+    const key = this.#list.refusesAppKey(appKey);
+    if (key !== null) return key.code === "INVALID_APP_KEY" ? "INVALID_APP_KEY" : "INPUT_VALIDATION_ERROR";
+    if (by.kind === "certificate" && this.#options.certificates && by.name === null) return "CERT_AUTH_REQUIRED";
+    return null;
+  }
+
+  #issue(user: User): string {
+    this.#forgetExpired();
+    const [oldest] = user.tokens;
+    if (user.tokens.size >= this.#options.tokensPerUserMax) this.#pushOut(oldest);
+    const [oldestOfAll] = this.#issued.keys();
+    if (this.#issued.size >= this.#options.tokensMax) this.#pushOut(oldestOfAll);
+    const token = Buffer.from(this.#secrets.getRandomValues(new Uint8Array(TOKEN_BYTES))).toString("base64");
+    this.#remember(hash(token), user);
+    return token;
+  }
+
+  #living(key: string): Issued | null {
+    this.#forgetExpired();
+    return this.#issued.get(key) ?? null;
+  }
+
+  /** Each token is walked over once, when it ends. */
+  #forgetExpired(): void {
+    const now = this.#clock.monotonic();
+    for (const [key, issued] of this.#issued) {
+      if (issued.endsAt > now) return;
+      this.#forget(key, issued);
+      this.counters.expired++;
+    }
+  }
+
+  #remember(key: string, user: User): void {
+    this.#issued.set(key, { user, endsAt: this.#clock.monotonic() + this.#options.lifetimeMs });
+    user.tokens.add(key);
+  }
+
+  #forget(key: string, { user }: Issued): void {
+    this.#issued.delete(key);
+    user.tokens.delete(key);
+  }
+
+  #pushOut(key: string | undefined): void {
+    const issued = key === undefined ? undefined : this.#issued.get(key);
+    if (key === undefined || issued === undefined) return;
+    this.#forget(key, issued);
+    this.counters.pushedOut++;
+  }
+
+  #isListed(session: string): boolean {
+    return !("code" in this.#list.bySession(session));
+  }
+
+  #addUser({ username, password, passwordHash, certName, ...said }: VisitorEntry): void {
+    if (username === undefined) return;
+    const other = this.#users.get(username);
+    if (other !== undefined)
+      throw new OddswireError("INVALID_CONFIG", `"${said.name}" and "${other.account.name}" have the same username`);
+    const secret = passwordHash === undefined ? { password: password ?? "" } : { passwordHash };
+    if ("password" in secret && secret.password === "")
+      throw new OddswireError("INVALID_CONFIG", `"${said.name}" has a username and no password`);
+    this.#users.set(username, {
+      account: accountOf(said),
+      password: this.#passwords.hold(secret),
+      certName: certName ?? null,
+      tokens: new Set(),
+    });
+  }
+}
+
+function hasToken(visitor: VisitorEntry): visitor is VisitorEntry & TokenEntry {
+  return visitor.token !== undefined;
+}
+
+function isFit(text: string | null, lengthMax: number): text is string {
+  return text !== null && text !== "" && text.length <= lengthMax;
+}
+
+function refused(reason: LoginRefusal): LoginOutcome {
+  return { kind: "refused", reason };
+}
