@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { FaultCode, Goodbye } from "../base/errors.ts";
+import { Wheel } from "../base/wheel.ts";
 import { ChangeBatch } from "../market/batch.ts";
 import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
@@ -18,7 +19,6 @@ import { Roll } from "./roll.ts";
 import { Session } from "./session.ts";
 import { Subscription } from "./subscription.ts";
 import { type View, Watchers } from "./view.ts";
-import { Wheel } from "./wheel.ts";
 
 export interface HubOptions {
   readonly cache: Cache;

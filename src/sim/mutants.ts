@@ -1,8 +1,8 @@
 import { MarketSubscription } from "../../client/subscription.ts";
+import { Wheel } from "../base/wheel.ts";
 import { CatchUpWriter } from "../delivery/catchup.ts";
 import { Hub } from "../delivery/hub.ts";
 import { Subscription } from "../delivery/subscription.ts";
-import { Wheel } from "../delivery/wheel.ts";
 import { ExchangeClient } from "../exchange/client.ts";
 import { TABLE } from "../exchange/connection.ts";
 import { ChangeBatch } from "../market/batch.ts";

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock, Timer } from "./clock.ts";
 
 const TICK_MS = 100;
 /** The farthest moment that can be waited for: 6.4 s, above the longest heartbeat interval of 5 s. */
