@@ -1,14 +1,17 @@
 import { describe, expect, test } from "bun:test";
+import { connect as connectTcp, createServer } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { seededRandom } from "../base/random.ts";
 import type { Dial, Socket, SocketHandler } from "../base/socket.ts";
+import { loopbackCertificate } from "../sim/certificate.ts";
 import { VirtualClock } from "../sim/clock.ts";
 import { VirtualNetwork, type Weather } from "../sim/network.ts";
 import { EsaDoor, LINE_BYTES_MAX } from "./esa.ts";
 import { Lobby } from "./lobby.ts";
 import { LAST_WORDS_MS_MAX } from "./outgoing.ts";
-import { bunDial, bunListen } from "./sockets.ts";
+import { bunDial, bunListen, freePort } from "./sockets.ts";
 import { FakeHub, TOKENS } from "./testing.ts";
 
 /** A client that keeps what each read brought. */
@@ -203,5 +206,56 @@ test("all of it on real sockets", async () => {
     "SUCCESS",
     "FAILURE",
   ]);
+  door.stop();
+});
+
+/** Between a TLS client and a door: how many records of data the door sent. */
+async function recordCounter(doorPort: number) {
+  const counter = { records: 0, port: 0, close: () => {} };
+  const server = createServer((client) => {
+    const upstream = connectTcp(doorPort, "127.0.0.1");
+    let rest = Buffer.alloc(0);
+    client.pipe(upstream).on("data", (bytes) => {
+      rest = Buffer.concat([rest, bytes as Buffer]);
+      while (rest.length >= 5 && rest.length >= 5 + rest.readUInt16BE(3)) {
+        if (rest[0] === 23) counter.records++;
+        rest = rest.subarray(5 + rest.readUInt16BE(3));
+      }
+      client.write(bytes);
+    });
+    for (const socket of [client, upstream]) socket.on("error", () => {});
+    client.on("close", () => upstream.destroy());
+  });
+  counter.port = freePort("127.0.0.1");
+  await new Promise<void>((resolve) => server.listen(counter.port, "127.0.0.1", resolve));
+  counter.close = () => void server.close();
+  return counter;
+}
+
+test("over TLS each message is a record of its own, also where a client asks everything in one write", async () => {
+  const lobby = new Lobby({ hub: new FakeHub(), tokens: TOKENS, clock: systemClock, connectionsMax: 10 });
+  const { cert, key } = await loopbackCertificate();
+  const at = { host: "127.0.0.1", port: 0, tls: { cert, key } };
+  const door = new EsaDoor({ listen: bunListen, at, lobby, log: silentLog });
+  const counter = await recordCounter(door.port);
+  const socket = connectTls({ port: counter.port, host: "127.0.0.1", rejectUnauthorized: false });
+  let said = "";
+  socket.on("data", (bytes) => {
+    said += bytes;
+  });
+  const until = async (messages: number) => {
+    for (let tries = 0; said.split("\r\n").length <= messages; tries++) {
+      if (tries > 2000) throw new Error(`in vain for ${messages} messages: ${said}`);
+      await Bun.sleep(1);
+    }
+  };
+  await until(1);
+  const handshake = counter.records - 1; // in TLS 1.3 some of it looks like data
+  socket.write(`${LOGIN}${SUBSCRIBE}${HEARTBEAT}\r\n`);
+  await until(4);
+  expect(counter.records - handshake).toBe(4);
+  expect(said.split("\r\n").map((line) => line.slice(0, 20))).toHaveLength(5);
+  socket.destroy();
+  counter.close();
   door.stop();
 });
