@@ -1,0 +1,209 @@
+import type { Clock } from "../base/clock.ts";
+import type { Goodbye } from "../base/errors.ts";
+import type { Visitor } from "../tenancy/tokens.ts";
+import { type BettingFault, exception, isExceptionCode, restFault, rpcError } from "./betting-faults.ts";
+import {
+  type BookQuery,
+  type CatalogueFilter,
+  type CatalogueQuery,
+  readBookQuery,
+  readCatalogueQuery,
+  readFilter,
+} from "./betting-requests.ts";
+import type { HttpRoute } from "./http.ts";
+
+/** What the door needs to know of markets: each gives the result as JSON text (ASCII), or why not. */
+export interface BettingReader {
+  listMarketBook(query: BookQuery): string | BettingFault;
+  listMarketCatalogue(query: CatalogueQuery): string | BettingFault;
+  listEventTypes(filter: CatalogueFilter): string | BettingFault;
+  listEvents(filter: CatalogueFilter): string | BettingFault;
+}
+
+export interface BettingDoorOptions {
+  readonly tokens: { authenticate(appKey: string | null, session: string | null): Visitor | Goodbye };
+  readonly reader: BettingReader;
+  readonly clock: Pick<Clock, "monotonic">;
+  /** Calls of one visitor in a second; a batch counts as what is in it. */
+  readonly callsPerSecondMax: number;
+}
+
+/** A filter of 20,000 market ids is 300 KB. */
+export const BODY_BYTES_MAX = 1024 * 1024;
+/** Calls in one JSON-RPC batch. */
+export const BATCH_MAX = 50;
+
+const RPC_PATH = /^\/exchange\/betting\/json-rpc\/v1\/?$/;
+const REST_PATH = /^\/exchange\/betting\/rest\/v1(?:\.0)?\/([^/]*)\/?$/;
+const RPC_PREFIX = "SportsAPING/v1.0/";
+const HEADERS = { "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store" };
+const SECOND_MS = 1_000;
+
+type Json = Readonly<Record<string, unknown>>;
+type Operation = (params: Json, reader: BettingReader) => string | BettingFault;
+
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  listMarketBook: (params, reader) => asked(readBookQuery(params), (query) => reader.listMarketBook(query)),
+  listMarketCatalogue: (params, reader) =>
+    asked(readCatalogueQuery(params), (query) => reader.listMarketCatalogue(query)),
+  listEventTypes: (params, reader) => asked(readFilter(params), (filter) => reader.listEventTypes(filter)),
+  listEvents: (params, reader) => asked(readFilter(params), (filter) => reader.listEvents(filter)),
+};
+
+/**
+ * The exchange's betting API, as far as it tells about markets: JSON-RPC, alone or in a batch, and the REST form. Knows the two dialects and who may
+ * ask; what is asked goes to the reader.
+ */
+export class BettingDoor implements HttpRoute {
+  readonly #options: BettingDoorOptions;
+  /** Calls in the second at hand, by visitor; who did not call in it is not there. */
+  readonly #calls = new Map<string, number>();
+  #second = Number.NEGATIVE_INFINITY;
+  #requests = 0;
+
+  constructor(options: BettingDoorOptions) {
+    this.#options = options;
+  }
+
+  matches(pathname: string): boolean {
+    return RPC_PATH.test(pathname) || REST_PATH.test(pathname);
+  }
+
+  async answer(request: Request, { pathname }: URL): Promise<Response> {
+    const operation = REST_PATH.exec(pathname)?.[1] ?? null;
+    if (request.method !== "POST") return notPost(request.method);
+    const text = await bodyText(request);
+    return operation === null ? this.#rpc(request, text) : this.#rest(request, operation, text);
+  }
+
+  #rpc(request: Request, text: string | null): Response {
+    if (text === null) return this.#rpcRefusal(tooLarge());
+    const call = parsed(text);
+    if (call === undefined) return this.#rpcRefusal({ kind: "framework", code: "DSC-0008", details: "not JSON" });
+    if (!Array.isArray(call)) return reply(this.#rpcAnswer(call, this.#mayAsk(request, 1)));
+    if (call.length === 0)
+      return this.#rpcRefusal({ kind: "framework", code: "DSC-0024", details: "the batch is empty" });
+    if (call.length > BATCH_MAX) return this.#rpcRefusal(tooLarge());
+    const refusal = this.#mayAsk(request, call.length);
+    return reply(`[${call.map((one) => this.#rpcAnswer(one, refusal)).join(",")}]`);
+  }
+
+  /** One call's answer, as JSON text; its id comes back as it was given. */
+  #rpcAnswer(call: unknown, refusal: BettingFault | null): string {
+    if (!isObject(call)) return this.#rpcFault({ kind: "framework", code: "DSC-0024", details: "not an object" }, null);
+    const { method, params, id } = call;
+    const result = refusal ?? this.#call(nameOf(method), params ?? {});
+    if (typeof result !== "string") return this.#rpcFault(result, id);
+    return `{"jsonrpc":"2.0","result":${result}${idMember(id)}}`;
+  }
+
+  #rpcRefusal(fault: BettingFault): Response {
+    return reply(this.#rpcFault(fault, undefined), 400);
+  }
+
+  #rpcFault(fault: BettingFault, id: unknown): string {
+    return `{"jsonrpc":"2.0","error":${JSON.stringify(rpcError(fault, this.#requestUuid()))}${idMember(id)}}`;
+  }
+
+  #rest(request: Request, operation: string, text: string | null): Response {
+    const result = this.#restResult(request, operation, text);
+    if (typeof result === "string") return reply(result);
+    const { status, body } = restFault(result, this.#requestUuid());
+    return reply(JSON.stringify(body), status);
+  }
+
+  #restResult(request: Request, operation: string, text: string | null): string | BettingFault {
+    if (text === null) return tooLarge();
+    const params = text.trim() === "" ? {} : parsed(text);
+    if (params === undefined) return { kind: "framework", code: "DSC-0008", details: "not JSON" };
+    return this.#mayAsk(request, 1) ?? this.#call(operation, params);
+  }
+
+  #call(name: string | null, params: unknown): string | BettingFault {
+    const operation = name !== null && Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : undefined;
+    const served = Object.keys(OPERATIONS).join(", ");
+    if (operation === undefined)
+      return { kind: "framework", code: "DSC-0021", details: `not served here; what is: ${served}` };
+    if (!isObject(params)) return { kind: "framework", code: "DSC-0009", details: "the parameters must be an object" };
+    return operation(params, this.#options.reader);
+  }
+
+  /** Null: yes. */
+  #mayAsk({ headers }: Request, calls: number): BettingFault | null {
+    const visitor = this.#options.tokens.authenticate(headers.get("X-Application"), headers.get("X-Authentication"));
+    if ("code" in visitor)
+      return exception(isExceptionCode(visitor.code) ? visitor.code : "ACCESS_DENIED", visitor.message);
+    return this.#count(visitor.name, calls);
+  }
+
+  #count(visitor: string, calls: number): BettingFault | null {
+    const second = Math.floor(this.#options.clock.monotonic() / SECOND_MS);
+    if (second !== this.#second) this.#calls.clear();
+    this.#second = second;
+    const sum = (this.#calls.get(visitor) ?? 0) + calls;
+    this.#calls.set(visitor, sum);
+    const max = this.#options.callsPerSecondMax;
+    return sum > max ? exception("TOO_MANY_REQUESTS", `more than ${max} calls a second`) : null;
+  }
+
+  #requestUuid(): string {
+    return `oddswire-${(++this.#requests).toString(36).padStart(8, "0")}`;
+  }
+}
+
+function asked<Query extends object>(
+  query: Query | BettingFault,
+  ask: (query: Query) => string | BettingFault,
+): string | BettingFault {
+  return "kind" in query ? query : ask(query as Query);
+}
+
+/** The operation's name without the API's; null where the method is another API's, or none at all. */
+function nameOf(method: unknown): string | null {
+  return typeof method === "string" && method.startsWith(RPC_PREFIX) ? method.slice(RPC_PREFIX.length) : null;
+}
+
+function idMember(id: unknown): string {
+  return id === undefined ? "" : `,"id":${JSON.stringify(id)}`;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function tooLarge(): BettingFault {
+  const words = `at most ${BATCH_MAX} calls and ${BODY_BYTES_MAX} bytes in one request`;
+  return exception("REQUEST_SIZE_EXCEEDS_LIMIT", words);
+}
+
+function notPost(method: string): Response {
+  const fault: BettingFault = { kind: "framework", code: "DSC-0021", details: `POST, not ${method}` };
+  const response = reply(JSON.stringify(restFault(fault, "").body), 405);
+  response.headers.set("Allow", "POST");
+  return response;
+}
+
+function reply(text: string, status = 200): Response {
+  return new Response(text, { status, headers: HEADERS });
+}
+
+/** The body as text; null when it is larger than it may be. */
+async function bodyText(request: Request): Promise<string | null> {
+  if (Number(request.headers.get("Content-Length") ?? 0) > BODY_BYTES_MAX) return null;
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of request.body ?? []) {
+    length += piece.length;
+    if (length > BODY_BYTES_MAX) return null;
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString();
+}
