@@ -37,6 +37,7 @@ const update: ChangeFacts = {
   initialClk: null,
   status: null,
   heartbeatMs: null,
+  id: null,
 };
 const changed = (facts: Partial<ChangeFacts>): Event => ({ kind: "change", change: { ...update, ...facts } });
 const image = changed({ kind: "image", initialClk: "I1", clk: "C1" });

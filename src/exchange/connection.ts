@@ -25,6 +25,8 @@ export interface Memory {
   readonly attempts: number;
   /** Tokens in a row that the exchange refused. */
   readonly refusedTokens: number;
+  /** The id of the subscription in force, or of the next one. */
+  readonly subscription: number;
   /** INVALID_CLOCK was answered at once since the connection was last steady: the next one waits. */
   readonly clocksDropped: boolean;
   /** What the sink was last told. */
@@ -64,12 +66,14 @@ export type State =
 
 /** What the machine looks at in a change message. */
 export type ChangeFacts = Readonly<
-  Pick<ChangeBatch, "kind" | "segment" | "clk" | "initialClk" | "status" | "heartbeatMs">
+  Pick<ChangeBatch, "kind" | "segment" | "clk" | "initialClk" | "status" | "heartbeatMs" | "id">
 >;
 
 export type Event =
   | { readonly kind: "start" }
   | { readonly kind: "stop" }
+  /** The criteria are others now: what is subscribed to is to be replaced, and the marks of the old are void. */
+  | { readonly kind: "newCriteria" }
   | { readonly kind: "tokenReady" }
   | {
       readonly kind: "tokenFailed";
@@ -160,16 +164,24 @@ export const REMEDIES: Readonly<Record<EsaErrorCode, Remedy>> = {
   SUBSCRIPTION_LIMIT_EXCEEDED: "giveUp",
 };
 
-/** Ids are a connection's own, and each connection makes these two requests. */
+/** Ids are a connection's own. A subscription that replaces another has the next id, by which changes of the one are told from the other's. */
 export const AUTHENTICATION_ID = 1;
-export const SUBSCRIPTION_ID = 2;
+export const FIRST_SUBSCRIPTION_ID = 2;
 
 /** The longest heartbeat the exchange says it may have in force; more is not believed. */
 export const HEARTBEAT_MS_MAX = 30_000;
 
 export const INITIAL: State = {
   kind: "stopped",
-  memory: { initialClk: null, clk: null, attempts: 0, refusedTokens: 0, clocksDropped: false, said: "down" },
+  memory: {
+    initialClk: null,
+    clk: null,
+    attempts: 0,
+    refusedTokens: 0,
+    subscription: FIRST_SUBSCRIPTION_ID,
+    clocksDropped: false,
+    said: "down",
+  },
 };
 
 export type StateKind = State["kind"];
@@ -195,6 +207,7 @@ const UNCONNECTED = {
 const CONNECTED = {
   start: stay,
   stop: halt,
+  newCriteria: forget,
   tokenReady: stay,
   tokenFailed: stay,
   connected: stay,
@@ -210,6 +223,7 @@ export const TABLE: Table = {
     ...UNCONNECTED,
     start: logIn,
     stop: stay,
+    newCriteria: forget,
     tokenReady: stay,
     tokenFailed: stay,
     requestTimeout: stay,
@@ -219,6 +233,7 @@ export const TABLE: Table = {
     ...UNCONNECTED,
     start: stay,
     stop: halt,
+    newCriteria: forget,
     tokenReady: dial,
     tokenFailed: noToken,
     requestTimeout: overdue,
@@ -236,12 +251,20 @@ export const TABLE: Table = {
   },
   greeting: { ...CONNECTED, connection: authenticate, success: stay, change: outOfTurn, silence: stay },
   authenticating: { ...CONNECTED, connection: stay, success: subscribe, change: outOfTurn, silence: stay },
-  subscribing: { ...CONNECTED, connection: stay, success: stay, change: receive, silence: stay },
-  live: { ...CONNECTED, connection: stay, success: stay, change: follow, silence: silent },
+  subscribing: {
+    ...CONNECTED,
+    newCriteria: resubscribe,
+    connection: stay,
+    success: stay,
+    change: receive,
+    silence: stay,
+  },
+  live: { ...CONNECTED, newCriteria: resubscribe, connection: stay, success: stay, change: follow, silence: silent },
   waiting: {
     ...UNCONNECTED,
     start: stay,
     stop: halt,
+    newCriteria: forget,
     tokenReady: stay,
     tokenFailed: stay,
     requestTimeout: stay,
@@ -251,6 +274,7 @@ export const TABLE: Table = {
     ...UNCONNECTED,
     start: stay,
     stop: halt,
+    newCriteria: forget,
     tokenReady: stay,
     tokenFailed: stay,
     requestTimeout: stay,
@@ -270,6 +294,20 @@ function stay(state: State): Step {
 /** Everything is forgotten: whoever starts it again may have an empty cache. */
 function halt(): Step {
   return { state: INITIAL, actions: [CLOSE] };
+}
+
+/** Nothing is subscribed to yet; the request will have the new criteria. */
+function forget(state: State): Step {
+  return { state: { ...state, memory: { ...state.memory, initialClk: null, clk: null } }, actions: NOTHING };
+}
+
+/** On the same connection: until the exchange has read it, changes of the old subscription still come, and are as good as they were. */
+function resubscribe({ memory: before }: StateOf<"subscribing" | "live">, _event: Event, { settings }: Given): Step {
+  const memory = { ...before, initialClk: null, clk: null, subscription: before.subscription + 1 };
+  return {
+    state: { kind: "subscribing", memory, group: null },
+    actions: [awaiting(settings.requestMs), { kind: "subscribe", id: memory.subscription, resume: null }],
+  };
 }
 
 function logIn(state: State, _event: Event, given: Given): Step {
@@ -311,12 +349,13 @@ function subscribe(state: StateOf<"authenticating">, event: EventOf<"success">, 
   const resume = initialClk !== null && clk !== null ? { initialClk, clk } : null;
   return {
     state: { kind: "subscribing", memory: { ...state.memory, refusedTokens: 0 }, group: null },
-    actions: [awaiting(settings.requestMs), { kind: "subscribe", id: SUBSCRIPTION_ID, resume }],
+    actions: [awaiting(settings.requestMs), { kind: "subscribe", id: state.memory.subscription, resume }],
   };
 }
 
 /** Live is said when the image, or the answer to a resume, is complete: before that the books are half of this and half of that. */
 function receive(state: StateOf<"subscribing">, { change }: EventOf<"change">, given: Given): Step {
+  if (isOld(change, state.memory)) return { state, actions: ONLY_DELIVER };
   const kind = state.group?.kind ?? change.kind;
   const { memory, group } = remember(state.memory, state.group, change);
   const next: State = { kind: "subscribing", memory, group };
@@ -448,6 +487,11 @@ function waitMs(kind: WaitKind, attempts: number, { chance, settings }: Given): 
   const { firstMs, maxMs } = settings.waits[kind];
   const cap = Math.min(maxMs, firstMs * 2 ** Math.min(attempts, 30));
   return cap / 2 + (chance * cap) / 2;
+}
+
+/** It is of a subscription that was replaced: good as it is, but no mark of ours and no answer. */
+function isOld({ id }: ChangeFacts, memory: Memory): boolean {
+  return id !== null && id < memory.subscription;
 }
 
 /** Nothing to say where nothing was believed yet, or it was said. */

@@ -4,16 +4,7 @@ import type { Random } from "../base/random.ts";
 import type { Address, Dial, TlsClientOptions } from "../base/socket.ts";
 import type { SourceState } from "../market/types.ts";
 import type { ServerMessage, StatusMessage } from "../wire/esa.ts";
-import {
-  type Action,
-  type ChangeFacts,
-  type Event,
-  INITIAL,
-  type Settings,
-  type State,
-  SUBSCRIPTION_ID,
-  step,
-} from "./connection.ts";
+import { type Action, type ChangeFacts, type Event, INITIAL, type Settings, type State, step } from "./connection.ts";
 import type { TokenOutcome } from "./identity.ts";
 import { Link } from "./link.ts";
 import type { Session } from "./session.ts";
@@ -46,7 +37,7 @@ const LATE_MS = 250;
 const ENCODER = new TextEncoder();
 
 /** What the stream looks at in a change message; the clocks, and what it counts by. */
-export type ChangeHead = ChangeFacts & { readonly pt: number; readonly id: number | null };
+export type ChangeHead = ChangeFacts & { readonly pt: number };
 
 /**
  * One subscription at the exchange, kept: carries out what the connection machine decides, and tells it what happened. What is subscribed to, how its lines are read
@@ -123,6 +114,11 @@ export abstract class ExchangeStream {
     this.#happened({ kind: "stop" });
     this.#world.session.stop();
     this.sourceState = "down";
+  }
+
+  /** `subscription` gives another request now. */
+  protected criteriaChanged(): void {
+    this.#happened({ kind: "newCriteria" });
   }
 
   #happened(event: Event): void {
@@ -280,7 +276,7 @@ export abstract class ExchangeStream {
   }
 
   #count(change: ChangeHead): void {
-    if (change.id !== null && change.id !== SUBSCRIPTION_ID) this.foreignIds++;
+    if (change.id !== null && change.id !== this.#state.memory.subscription) this.foreignIds++;
     if (change.kind === "heartbeat") this.heartbeats++;
     const begins = change.segment === "whole" || change.segment === "start";
     if (change.kind === "image" && begins) this.images++;

@@ -27,7 +27,14 @@ const DELETIONS_MAX = 128 * 1024;
 
 /** Sequence numbers are 32-bit words in the books. At 1,000 batches a second this is reached in seven weeks. */
 const SEQUENCE_MAX = 0xffff_0000;
-const NOT_INTERRUPTED = 0;
+const NO_IMAGE = 0;
+
+/** One of the source's streams: what of it is not whole yet. */
+interface Shard {
+  /** The sequence of the first segment of the image that is coming in; `NO_IMAGE`: none is. */
+  imageStarted: number;
+  midGroup: boolean;
+}
 
 /**
  * All books, and the one place where batches get their position.
@@ -42,7 +49,7 @@ export class Cache {
   sequence = 0;
   /** The publish time of the last batch. */
   pt = 0;
-  /** True between the first and the last segment of a group: what was touched must not be called complete yet. */
+  /** True between the first and the last segment of a group, of any stream: what was touched must not be called complete yet. */
   midGroup = false;
   /** Who knows less than this cannot be told what changed: a market went without a word. */
   membershipFrom = 0;
@@ -60,7 +67,7 @@ export class Cache {
   readonly #dropped: Book[] = [];
   #ordinals = 0;
   #retainedFrom = 0;
-  #imageStarted = NOT_INTERRUPTED;
+  readonly #shards: Shard[] = [];
   /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
   readonly #marks: { at: number; sequence: number }[] = [];
 
@@ -117,12 +124,13 @@ export class Cache {
     this.sequence++;
     this.pt = batch.pt;
     this.changes += batch.changes;
-    const first = batch.segment === "whole" || batch.segment === "start";
-    const last = batch.segment === "whole" || batch.segment === "end";
-    if (first) this.#imageStarted = batch.kind === "image" ? this.sequence : NOT_INTERRUPTED;
-    this.#play(batch);
-    this.midGroup = !last;
-    if (last && this.#imageStarted !== NOT_INTERRUPTED) this.#finishImage();
+    const shard = (this.#shards[batch.shard] ??= { imageStarted: NO_IMAGE, midGroup: false });
+    if (batch.segment === "whole" || batch.segment === "start")
+      shard.imageStarted = batch.kind === "image" ? this.sequence : NO_IMAGE;
+    this.#play(batch, shard.imageStarted);
+    shard.midGroup = batch.segment === "start" || batch.segment === "middle";
+    this.midGroup = shard.midGroup || this.#shards.some((each) => each?.midGroup);
+    if (!shard.midGroup && shard.imageStarted !== NO_IMAGE) this.#finishImage(batch.shard, shard);
     return this.#touched;
   }
 
@@ -142,15 +150,20 @@ export class Cache {
     return gone;
   }
 
-  #play(batch: ChangeBatch): void {
+  #play(batch: ChangeBatch, imageStarted: number): void {
     const { tape, length } = batch;
     let book: Book | null = null;
     let runner = 0;
     for (let i = 0; i < length; ) {
       switch ((tape[i] as number) | 0) {
         case MARK.market:
-          book = this.#touch(batch.ids[tape[i + 1] as number] as MarketId, tape[i + 2] as number);
-          i += 3;
+          book = this.#touch(
+            batch.ids[tape[i + 1] as number] as MarketId,
+            tape[i + 2] as number,
+            batch.shard,
+            imageStarted,
+          );
+          i = book === null ? nextMarket(tape, i + 3, length) : i + 3;
           break;
         case MARK.marketTv:
           (book as Book).tv = tape[i + 1] as number;
@@ -184,14 +197,23 @@ export class Cache {
     return i + 3 + count * (tape[i] === MARK.levels ? 3 : 2);
   }
 
-  /** The book a change is for. In an image, a market's first entry replaces it whether it says so or not. */
-  #touch(id: MarketId, flags: number): Book {
+  /**
+   * The book a change is for. In an image, a market's first entry replaces it whether it says so or not.
+   * One stream speaks for a market; another takes it over with an image that is not older, and says nothing before (null).
+   */
+  #touch(id: MarketId, flags: number, shard: number, imageStarted: number): Book | null {
     let book = this.#latest?.id === id ? this.#latest : this.#books.get(id);
     if (book === undefined) {
       book = new Book(id, this.#shelf, this.sequence, ++this.#ordinals);
+      book.shard = shard;
       this.#books.add(book);
-    } else if (flags & MARKET_IMG || (this.#imageStarted !== NOT_INTERRUPTED && book.last < this.#imageStarted)) {
-      book.clear(this.sequence);
+    } else {
+      const isImage = (flags & MARKET_IMG) !== 0 || (imageStarted !== NO_IMAGE && book.last < imageStarted);
+      if (book.shard !== shard) {
+        if (!isImage || this.pt < book.pt) return null;
+        book.shard = shard;
+      }
+      if (isImage) book.clear(this.sequence);
     }
     if (book.last !== this.sequence) {
       book.last = this.sequence;
@@ -215,15 +237,15 @@ export class Cache {
     else this.#closed.delete(book);
   }
 
-  /** An image is whole: what it did not list is gone, and nobody can be told so but by an image of their own. */
-  #finishImage(): void {
+  /** A stream's image is whole: what it did not list is gone, and nobody can be told so but by an image of their own. */
+  #finishImage(index: number, shard: Shard): void {
     for (const book of this.#books) {
-      if (book.last >= this.#imageStarted) continue;
+      if (book.shard !== index || book.last >= shard.imageStarted) continue;
       this.#drop(book);
       this.#dropped.push(book);
       this.membershipFrom = this.sequence;
     }
-    this.#imageStarted = NOT_INTERRUPTED;
+    shard.imageStarted = NO_IMAGE;
   }
 
   #drop(book: Book): void {
@@ -232,6 +254,18 @@ export class Cache {
     this.#closed.delete(book);
     book.release();
   }
+}
+
+/** Where the next market begins on a tape, from a mark of the one before on. */
+function nextMarket(tape: Float64Array, from: number, length: number): number {
+  let i = from;
+  while (i < length && tape[i] !== MARK.market) {
+    const mark = tape[i] as number;
+    if (mark === MARK.ladder) i += 3 + 2 * (tape[i + 2] as number);
+    else if (mark === MARK.levels) i += 3 + 3 * (tape[i + 2] as number);
+    else i += mark === MARK.runner || mark === MARK.scalar ? 3 : 2;
+  }
+  return i;
 }
 
 /** For lists that mostly hold one: setting a length costs more than taking one out. */
