@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { pick, type Random, randomInt, seededRandom } from "../base/random.ts";
 import { firstDifference, type MarketChange, NaiveBook, type RunnerChange } from "../sim/naive.ts";
-import { shownState, withoutBare } from "../sim/shown.ts";
 import { writeChanges } from "../wire/changes.ts";
 import { decodeServerLine } from "../wire/esa.ts";
 import { TextWriter } from "../wire/text.ts";
@@ -94,7 +93,7 @@ function play(pair: Pair, random: Random, messages: number): void {
 }
 
 function agree(reader: NaiveBook, truth: NaiveBook): void {
-  const difference = firstDifference(withoutBare(reader.state()), shownState(truth, [], 10));
+  const difference = firstDifference(reader.state(), truth.state());
   if (difference !== null) throw new Error(`${truth.state().market}: ${difference}`);
 }
 

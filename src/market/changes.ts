@@ -2,7 +2,7 @@ import { type ChangeBatch, MARKET_CON, MARKET_IMG } from "./batch.ts";
 import type { Book } from "./book.ts";
 import { isLevelLadder } from "./ladder.ts";
 import { bestOffersSince, levelsSince } from "./levels.ts";
-import { FIELD, type FieldSet, LADDER_FIELDS, SCALAR_FIELDS, type ScalarKind } from "./types.ts";
+import { AS_SENT, FIELD, type FieldSet, LADDER_FIELDS, SCALAR_FIELDS, type ScalarKind } from "./types.ts";
 
 /** What of a book a reader gets. */
 export interface Projection {
@@ -12,8 +12,6 @@ export interface Projection {
 }
 
 const PRICE_LADDER_FIELDS = FIELD.EX_ALL_OFFERS | FIELD.EX_TRADED | FIELD.SP_TRADED;
-/** Ladders that stand in the book as a reader gets them; those of EX_BEST_OFFERS may have to be computed. */
-const STORED = ~FIELD.EX_BEST_OFFERS;
 const SCALARS: readonly ScalarKind[] = [0, 1, 2, 3];
 
 /**
@@ -79,12 +77,13 @@ function runnerSince(
   }
   const { ladders } = book;
   const { fields, ladderLevels } = projection;
+  const computed = fields & AS_SENT ? 0 : fields & FIELD.EX_BEST_OFFERS;
   for (let at = book.firstLadder(runner); at !== 0; at = ladders.next(at)) {
-    if (ladders.last(at) <= since || !((LADDER_FIELDS[ladders.kind(at)] as number) & fields & STORED)) continue;
+    if (ladders.last(at) <= since || !((LADDER_FIELDS[ladders.kind(at)] as number) & fields & ~computed)) continue;
     if (isLevelLadder(ladders.kind(at))) levelsSince(book, at, since, img, ladderLevels, into);
     else pricesSince(book, runner, at, img ? -1 : since, into);
   }
-  if (fields & FIELD.EX_BEST_OFFERS) bestOffersSince(book, runner, since, img, ladderLevels, into);
+  if (computed) bestOffersSince(book, runner, since, img, ladderLevels, into);
   if (into.length === marked && book.runnerBorn(runner) <= since) into.length = start;
 }
 

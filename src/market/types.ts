@@ -3,7 +3,7 @@ import type { ChangeBatch } from "./batch.ts";
 /** The exchange's id of a market, such as "1.241629436". */
 export type MarketId = string;
 
-/** Which of the exchange's marketDataFilter fields a reader wants: bits of `FIELD`, joined by `|`. */
+/** Which of the exchange's marketDataFilter fields a reader wants: bits of `FIELD`, joined by `|`, and `AS_SENT`. */
 export type FieldSet = number;
 
 /** The exchange's field flags, in the exchange's words. */
@@ -21,8 +21,11 @@ export const FIELD = {
 
 export type FieldName = keyof typeof FIELD;
 
-/** Every field: what a subscription without `fields` gets. */
-export const ALL_FIELDS: FieldSet = 511;
+/** Beside the bits of `FIELD`: what upstream sent, and nothing computed from it. */
+export const AS_SENT: FieldSet = 512;
+
+/** Every field as upstream sends it: what a subscription without `fields` gets. */
+export const ALL_FIELDS: FieldSet = 511 | AS_SENT;
 
 /** The deepest level ladder the exchange gives, and so what a subscription without `ladderLevels` gets. */
 export const LADDER_LEVELS_MAX = 10;

@@ -146,11 +146,12 @@ export class History {
     const status = this.book.definition?.status ?? null;
     if (status !== this.#status && (status === "SUSPENDED" || status === "CLOSED")) this.stops.push(this.last);
     this.#status = status;
-    const pieces = piecesOf(withBestOffers(this.book.image()));
+    const image = this.book.image();
+    const [asSent, withBest] = [piecesOf(image), piecesOf(withBestOffers(image))];
     for (const lens of lenses) {
       let look = this.#looks.get(lens);
       if (look === undefined) this.#looks.set(lens, (look = new Look()));
-      look.add(lens.textOf(pieces));
+      look.add(lens.textOf(lens.asSent ? asSent : withBest));
     }
   }
 }
@@ -207,13 +208,16 @@ const PLAIN_NAMES = [...RUNNER_SCALARS, ...PRICE_LADDERS];
 /** What is to be seen of a book with certain fields and depth, as text: two books look the same when their texts are. */
 export class Lens {
   readonly key: string;
+  /** Who names no fields sees all that the exchange sends, and nothing computed from it. */
+  readonly asSent: boolean;
   readonly #flags: number;
   readonly #levels: number;
 
   constructor({ fields, ladderLevels }: Omit<Wish, "filter">) {
-    this.#flags = fields.length === 0 ? ALL : fields.reduce((flags, flag) => flags | FLAG[flag], 0);
+    this.asSent = fields.length === 0;
+    this.#flags = this.asSent ? ALL : fields.reduce((flags, flag) => flags | FLAG[flag], 0);
     this.#levels = ladderLevels;
-    this.key = `${this.#flags}/${ladderLevels}`;
+    this.key = `${this.asSent ? "as sent" : this.#flags}/${ladderLevels}`;
   }
 
   get hasDefinition(): boolean {

@@ -16,10 +16,11 @@ export function withBestOffers(image: MarketChange): MarketChange {
   return { ...image, rc: (image.rc ?? []).map(withLevels) };
 }
 
-/** What somebody must hold of a book who asked for these fields (none: all) and levels. */
+/** What somebody must hold of a book who asked for these fields and levels. No fields: all, as the exchange sends them, and nothing computed. */
 export function shownState(book: NaiveBook, fields: readonly FieldFlag[], ladderLevels: number): BookState {
   const shown = new NaiveBook(book.market);
-  shown.apply(fieldChoice(fields, ladderLevels).choose(withBestOffers(book.image())) as MarketChange);
+  const image = fields.length === 0 ? book.image() : withBestOffers(book.image());
+  shown.apply(fieldChoice(fields, ladderLevels).choose(image) as MarketChange);
   return withoutBare(shown.state());
 }
 
