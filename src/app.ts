@@ -12,7 +12,7 @@ import { bunPost, EXCHANGE_DEFAULTS, ExchangeClient } from "./exchange/client.ts
 import type { Credentials } from "./exchange/identity.ts";
 import { IdentitySession, SESSION_DEFAULTS, type Session, staticSession } from "./exchange/session.ts";
 import { Cache } from "./market/cache.ts";
-import { FIELD, type Sink } from "./market/types.ts";
+import { FIELD, type FieldSet, type Sink } from "./market/types.ts";
 import { Bookshop } from "./ops/bookshop.ts";
 
 /** What a started gateway is known by. */
@@ -52,11 +52,12 @@ export async function startGateway(config: Config, extras: GatewayExtras = {}): 
   const clock = systemClock;
   const epoch = Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("base64url");
   const cache = new Cache({ epoch, clock, ...config.cache });
-  const source = exchangeClient(config, clock, log);
+  const session = exchangeSession(config.exchange, clock, log);
+  const source = exchangeClient(config, session, clock, log);
   if (config.role === "ingest") return ingest(config, source, cache, clock);
   // A process that serves nobody loads no doors: they are memory that the books can have.
   const { openDoors } = await import("./doors.ts");
-  const { hub, gateway } = await openDoors(config, cache, source, clock, log, extras);
+  const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
   source.start(hub);
   return gateway;
 }
@@ -137,9 +138,17 @@ export function isReady(source: ExchangeClient, cache: Cache): boolean {
   return source.images + source.resumes > 0 && !cache.midGroup;
 }
 
-function exchangeClient({ exchange }: Config, clock: Clock, log: Log): ExchangeClient {
-  const ca = exchange.caFile === undefined ? undefined : readText(exchange.caFile);
-  const session = exchangeSession(exchange, ca, clock, log);
+/** The fields that the stream carries. */
+export function carriedFields({ fields }: Config["exchange"]): FieldSet {
+  return fields.reduce((set, name) => set | FIELD[name], 0);
+}
+
+/** The certificates to trust at the exchange; undefined: the system's. Throws FILE_NOT_FOUND. */
+export function trusted({ caFile }: Config["exchange"]): string | undefined {
+  return caFile === undefined ? undefined : readText(caFile);
+}
+
+function exchangeClient({ exchange }: Config, session: Session, clock: Clock, log: Log): ExchangeClient {
   const { host, port, appKey, filter, ladderLevels, conflateMs, heartbeatMs } = exchange;
   const { settings } = EXCHANGE_DEFAULTS;
   const waits = { ...settings.waits, retry: { firstMs: exchange.retryFirstMs, maxMs: exchange.retryMaxMs } };
@@ -148,10 +157,10 @@ function exchangeClient({ exchange }: Config, clock: Clock, log: Log): ExchangeC
     name: "exchange",
     host,
     port,
-    tls: exchange.tls ? { ca } : ("off" as const),
+    tls: exchange.tls ? { ca: trusted(exchange) } : ("off" as const),
     appKey,
     filter,
-    fields: exchange.fields.reduce((set, name) => set | FIELD[name], 0),
+    fields: carriedFields(exchange),
     ladderLevels,
     conflateMs,
     settings: { ...settings, heartbeatMs, waits },
@@ -159,7 +168,7 @@ function exchangeClient({ exchange }: Config, clock: Clock, log: Log): ExchangeC
   return new ExchangeClient(options, { dial: bunDial, session, clock, random: systemRandom, log });
 }
 
-function exchangeSession(exchange: Config["exchange"], ca: string | undefined, clock: Clock, log: Log): Session {
+function exchangeSession(exchange: Config["exchange"], clock: Clock, log: Log): Session {
   const { session, username, password, certFile, keyFile, appKey, loginHost, certLoginHost, tokenLifetimeMs } =
     exchange;
   if (session !== undefined) return staticSession(session);
@@ -170,7 +179,7 @@ function exchangeSession(exchange: Config["exchange"], ca: string | undefined, c
       : { kind: "certificate", ...who, ...certificate({ certFile, keyFile }) };
   const hosts = { login: `${loginHost}/api`, certLogin: `${certLoginHost}/api` };
   const options = { ...SESSION_DEFAULTS, appKey, credentials, hosts, lifetimeMs: tokenLifetimeMs };
-  return new IdentitySession(options, { post: bunPost(ca), clock, random: systemRandom, log });
+  return new IdentitySession(options, { post: bunPost(trusted(exchange)), clock, random: systemRandom, log });
 }
 
 /** Reads a PEM certificate and key. Throws FILE_NOT_FOUND. */

@@ -73,6 +73,12 @@ const Exchange = z.strictObject({
     .min(1000)
     .default(12 * 3_600_000)
     .describe("How long a token lives without keepAlive: 12 h, in Italy 20 min. Renewed at half of it."),
+  apiHost: z
+    .string()
+    .optional()
+    .describe(
+      "The exchange's API, where names come from; https://api.betfair.com where host is one of betfair.com, otherwise none, and ids for names.",
+    ),
   filter: Filter.default({}).describe("The markets to carry; empty means all that the account may see."),
   fields: z.array(z.enum(FIELD_NAMES)).default(FIELD_NAMES).describe("The fields to carry."),
   ladderLevels: z.int().min(1).max(10).default(10).describe("Depth of level ladders."),
@@ -130,6 +136,11 @@ const Doors = z.strictObject({
     .min(1)
     .default(19_000)
     .describe("Connections at all doors together; below the process's limit of open files."),
+  bettingCallsPerSecondMax: z
+    .int()
+    .min(1)
+    .default(100)
+    .describe("Calls of the betting API (listMarketBook and the like) by one visitor in a second."),
 });
 
 const Visitor = z.strictObject({
@@ -207,6 +218,19 @@ const Config = z.strictObject({
     })
     .prefault({})
     .describe("The books."),
+  catalogue: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Whether names are fetched from the exchange's API at all."),
+      refreshMs: ms()
+        .min(10_000)
+        .default(600_000)
+        .describe(
+          "How old a market's names may get before they are asked for again; new markets are asked for at once.",
+        ),
+      callsPerSecondMax: z.int().min(1).max(20).default(5).describe("Calls a second, of 50 markets each."),
+    })
+    .prefault({})
+    .describe("Names of markets, events and runners, which the stream does not carry."),
   delivery: z
     .strictObject({
       segmentBytesMax: bytes().default(65_536).describe("The largest piece of a segmented image."),

@@ -1,11 +1,23 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { certificate, type Gateway, type GatewayExtras, gatewayInfo, httpUrl, isReady, reachable } from "./app.ts";
+import {
+  carriedFields,
+  certificate,
+  type Gateway,
+  type GatewayExtras,
+  gatewayInfo,
+  httpUrl,
+  isReady,
+  reachable,
+  trusted,
+} from "./app.ts";
 import type { Clock } from "./base/clock.ts";
 import { readText } from "./base/file.ts";
 import type { Log } from "./base/log.ts";
+import { systemRandom } from "./base/random.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./delivery/hub.ts";
+import { BettingDoor } from "./edge/betting.ts";
 import { certificateServe } from "./edge/certificate-server.ts";
 import { EsaDoor } from "./edge/esa.ts";
 import { type HttpHandler, httpDoor } from "./edge/http.ts";
@@ -14,8 +26,11 @@ import { Lobby } from "./edge/lobby.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunListen } from "./edge/sockets.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
-import type { ExchangeClient } from "./exchange/client.ts";
+import { CATALOGUE_BYTES_MAX, CATALOGUE_DEFAULTS, Catalogue } from "./exchange/catalogue.ts";
+import { bunPost, type ExchangeClient } from "./exchange/client.ts";
+import type { Session } from "./exchange/session.ts";
 import type { Cache } from "./market/cache.ts";
+import { BettingDesk } from "./ops/betting.ts";
 import { Bookshop } from "./ops/bookshop.ts";
 import { Sessions } from "./tenancy/sessions.ts";
 
@@ -33,6 +48,7 @@ export async function openDoors(
   config: Config,
   cache: Cache,
   source: ExchangeClient,
+  session: Session,
   clock: Clock,
   log: Log,
   extras: GatewayExtras,
@@ -57,8 +73,9 @@ export async function openDoors(
       ...(extras.demo && { demo: extras.demo }),
     });
     const ready = () => isReady(source, cache);
-    const routes = [identityRoute(tokens, log)];
-    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache), page, routes });
+    const catalogue = keep(opened, catalogueOf(config, cache, session, clock, log));
+    const routes = [identityRoute(tokens, log), bettingRoute(config, cache, catalogue, source, tokens, clock)];
+    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes });
     const http = keep(opened, bunServe(doors.http, handle));
     const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
     const certLogin = doors.certLogin && keep(opened, await certLoginDoor(doors.certLogin, handle));
@@ -87,6 +104,45 @@ export async function openDoors(
     hub.stop();
     throw error;
   }
+}
+
+const BETFAIR = { stream: /(^|\.)betfair\.com$/, api: "https://api.betfair.com" } as const;
+
+/** Names from the exchange's API, by the stream's session. One that is not started knows none: where that is wished, or nobody said where the API is. */
+function catalogueOf(
+  { exchange, catalogue }: Config,
+  cache: Cache,
+  session: Session,
+  clock: Clock,
+  log: Log,
+): Catalogue {
+  // The exchange's own address is no default for a simulated one: app keys and tokens go there.
+  const apiHost = exchange.apiHost ?? (BETFAIR.stream.test(exchange.host) ? BETFAIR.api : null);
+  const options = { ...CATALOGUE_DEFAULTS, ...catalogue, apiHost: apiHost ?? "", appKey: exchange.appKey };
+  const post = bunPost(trusted(exchange), CATALOGUE_BYTES_MAX);
+  const names = new Catalogue(options, {
+    post,
+    session,
+    markets: () => cache.books(),
+    clock,
+    random: systemRandom,
+    log,
+  });
+  if (catalogue.enabled && apiHost !== null) names.start();
+  return names;
+}
+
+function bettingRoute(
+  { exchange, doors }: Config,
+  cache: Cache,
+  catalogue: Catalogue,
+  source: ExchangeClient,
+  tokens: Sessions,
+  clock: Clock,
+): BettingDoor {
+  const isDelayed = () => source.sourceState !== "live";
+  const reader = new BettingDesk({ cache, catalogue, fields: carriedFields(exchange), isDelayed });
+  return new BettingDoor({ tokens, reader, clock, callsPerSecondMax: doors.bettingCallsPerSecondMax });
 }
 
 function sessionsOf({ visitors, appKeys, sessions, doors }: Config, clock: Clock): Sessions {

@@ -92,22 +92,22 @@ function fieldNames(fields: FieldSet): FieldName[] {
 /** An answer of the identity service is a few hundred bytes. */
 const ANSWER_BYTES_MAX = 64 * 1024;
 
-/** Bun's `fetch` as a `Post`: certificates verified (by `ca` where given), a client certificate shown where the request has one. */
-export function bunPost(ca?: string): Post {
+/** Bun's `fetch` as a `Post`: certificates verified (by `ca` where given), a client certificate shown where the request has one, answers bounded. */
+export function bunPost(ca?: string, bytesMax = ANSWER_BYTES_MAX): Post {
   return async ({ url, headers, body, certificate, signal }) => {
     // Said, so that NODE_TLS_REJECT_UNAUTHORIZED in the environment changes nothing.
     const tls = { rejectUnauthorized: true, ...(ca !== undefined && { ca }), ...certificate };
     const response = await Bun.fetch(url, { method: "POST", headers, body, signal, redirect: "manual", tls });
-    return { status: response.status, body: await text(response) };
+    return { status: response.status, body: await text(response, bytesMax) };
   };
 }
 
-async function text(response: Response): Promise<string> {
+async function text(response: Response, bytesMax: number): Promise<string> {
   const pieces: Uint8Array[] = [];
   let length = 0;
   for await (const piece of response.body ?? []) {
     length += piece.length;
-    if (length > ANSWER_BYTES_MAX) throw new Error(`the answer has more than ${ANSWER_BYTES_MAX} bytes`);
+    if (length > bytesMax) throw new Error(`the answer has more than ${bytesMax} bytes`);
     pieces.push(piece);
   }
   return Buffer.concat(pieces).toString();

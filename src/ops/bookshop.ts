@@ -1,4 +1,5 @@
 import type { BookReader, MarketPage, MarketQuery, MarketSummary } from "../edge/http.ts";
+import type { CatalogueEntry, RunnerName } from "../exchange/catalogue-entry.ts";
 import { ChangeBatch } from "../market/batch.ts";
 import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
@@ -7,6 +8,7 @@ import { matcher } from "../market/filter.ts";
 import { ALL_FIELDS, LADDER_LEVELS_MAX } from "../market/types.ts";
 import { writeChanges } from "../wire/changes.ts";
 import { TextWriter } from "../wire/text.ts";
+import type { Names } from "./betting.ts";
 
 const WHOLE = { fields: ALL_FIELDS, ladderLevels: LADDER_LEVELS_MAX };
 
@@ -24,14 +26,18 @@ interface Definition {
   readonly runners?: readonly RunnerDefinition[];
 }
 
-/** Shows the cache's books to whoever asks for one now, or for a list. */
+const NO_NAMES: Names = { get: () => undefined };
+
+/** Shows the cache's books to whoever asks for one now, or for a list. Names are the catalogue's, or else the definition's. */
 export class Bookshop implements BookReader {
   readonly #cache: Cache;
+  readonly #names: Names;
   readonly #batch = new ChangeBatch();
   readonly #out = new TextWriter();
 
-  constructor(cache: Cache) {
+  constructor(cache: Cache, names: Names = NO_NAMES) {
     this.#cache = cache;
+    this.#names = names;
   }
 
   /** Pages go by the order in which markets were first heard of, so they are stable while markets come and go. */
@@ -48,7 +54,7 @@ export class Bookshop implements BookReader {
       if (status.length > 0 && !status.includes(facts.status ?? "")) continue;
       if (inPlay !== null && facts.inPlay !== inPlay) continue;
       if (markets.length === limit) return { markets, next: `${this.#cache.epoch}.${last.toString(36)}` };
-      markets.push(summary(book));
+      markets.push(summary(book, this.#names.get(book.id)));
       last = book.ordinal;
     }
     return { markets, next: null };
@@ -70,32 +76,35 @@ export class Bookshop implements BookReader {
   }
 }
 
-function summary(book: Book): MarketSummary {
+function summary(book: Book, entry: CatalogueEntry | undefined): MarketSummary {
   const { facts } = book;
-  const {
-    name = null,
-    eventName = null,
-    marketTime = null,
-    runners = [],
-  } = JSON.parse(book.definition() ?? "{}") as Definition;
+  const definition = JSON.parse(book.definition() ?? "{}") as Definition;
+  const nameOf = runnerNames(entry);
   return {
     id: book.id,
-    name,
-    eventName,
+    name: entry?.marketName ?? definition.name ?? null,
+    eventName: entry?.event?.name ?? definition.eventName ?? null,
     eventId: facts.eventId,
     eventTypeId: facts.eventTypeId,
     marketType: facts.marketType,
     countryCode: facts.countryCode,
-    marketTime,
+    marketTime: definition.marketTime ?? null,
     status: facts.status,
     inPlay: facts.inPlay,
     version: facts.version,
     totalMatched: Number.isNaN(book.tv) ? null : book.tv,
-    runners: runners.map((runner) => ({
-      id: runner.id,
-      hc: runner.hc ?? 0,
-      name: runner.name ?? null,
-      status: runner.status ?? null,
+    runners: (definition.runners ?? []).map(({ id, hc = 0, name, status }) => ({
+      id,
+      hc,
+      name: nameOf(id, hc) ?? name ?? null,
+      status: status ?? null,
     })),
   };
+}
+
+function runnerNames(entry: CatalogueEntry | undefined): (id: number, hc: number) => string | undefined {
+  if (entry === undefined) return () => undefined;
+  const runners = JSON.parse(entry.runners) as readonly RunnerName[];
+  const names = new Map(runners.map((runner) => [`${runner.selectionId}/${runner.handicap}`, runner.runnerName]));
+  return (id, hc) => names.get(`${id}/${hc}`);
 }
