@@ -51,6 +51,22 @@ describe("configuration", () => {
     );
   });
 
+  test("a visitor gets in by a token or a login, and by nothing half", () => {
+    const said = (visitors: object[], doors = {}) => complaint({ ...LEAST, doors, visitors });
+    const passwordHash = `scrypt:16384:8:1:${"A".repeat(22)}==:${"A".repeat(43)}=`;
+    const ann = { name: "ann", username: "ann", password: "long-enough" };
+    const certLogin = { port: 0, certFile: "c", keyFile: "k", clientCaFile: "a" };
+    expect(said([ann, { name: "bob", token: "long-enough" }, { name: "c", username: "c", passwordHash }])).toBe("");
+    expect(said([{ name: "ann" }])).toContain("ann needs a token, or a username");
+    expect(said([{ name: "ann", username: "ann" }])).toContain("one of password and passwordHash");
+    expect(said([{ name: "ann", token: "long-enough", password: "long-enough" }])).toContain("username goes with");
+    expect(said([{ ...ann, passwordHash }])).toContain("one of password and passwordHash");
+    expect(said([{ ...ann, passwordHash: "5f4dcc3b5aa765d6" }])).toContain("oddswire password");
+    expect(said([ann, { ...ann, name: "other" }])).toContain("two have the same username");
+    expect(said([{ ...ann, certName: "bot" }])).toContain("doors.certLogin");
+    expect(said([{ ...ann, certName: "bot" }], { certLogin })).toBe("");
+  });
+
   test("the environment wins, with the right types", () => {
     const env = { ODDSWIRE_EXCHANGE_PORT: "8443", ODDSWIRE_EXCHANGE_TLS: "false", ODDSWIRE_EXCHANGE_PASSWORD: "0123" };
     const config = parseConfig(LEAST, env);

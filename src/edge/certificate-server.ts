@@ -19,7 +19,11 @@ export const CONNECTION_MS_MAX = 20_000;
  *
  * Whoever shows no certificate, or one that is not signed as it should be, is let through without a name: the handler says so in words.
  */
-export async function certificateServe(at: CertificateServeAt, handle: HttpHandler): Promise<HttpServer> {
+export async function certificateServe(
+  at: CertificateServeAt,
+  handle: HttpHandler,
+  connectionMsMax = CONNECTION_MS_MAX,
+): Promise<HttpServer> {
   const { cert, key, clientCa: ca } = at.tls;
   const http = createHttp((request, response) => void answer(request, response, handle));
   const open = new Set<TLSSocket>();
@@ -28,7 +32,7 @@ export async function certificateServe(at: CertificateServeAt, handle: HttpHandl
     http.emit("connection", socket);
   });
   tls.maxConnections = CONNECTIONS_MAX;
-  tls.on("connection", (socket: TLSSocket) => track(socket, open));
+  tls.on("connection", (socket: TLSSocket) => track(socket, open, connectionMsMax));
   // A handshake that fails costs its own connection, and is not worth a word.
   tls.on("tlsClientError", (_, socket) => socket.destroy());
   http.on("clientError", (_, socket) => socket.destroy());
@@ -43,9 +47,9 @@ export async function certificateServe(at: CertificateServeAt, handle: HttpHandl
 }
 
 /** From before the handshake to its end. The timeouts that Node has for this do not hold for sockets that are handed over. */
-function track(socket: TLSSocket, open: Set<TLSSocket>): void {
+function track(socket: TLSSocket, open: Set<TLSSocket>, msMax: number): void {
   open.add(socket);
-  const limit = setTimeout(() => socket.destroy(), CONNECTION_MS_MAX);
+  const limit = setTimeout(() => socket.destroy(), msMax);
   socket.on("error", () => {});
   socket.on("close", () => {
     clearTimeout(limit);
@@ -69,7 +73,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, handle
   try {
     const answered = await handle(await standard(request), callerOf(socket));
     const body = Buffer.from(await answered.arrayBuffer());
-    response.writeHead(answered.status, { ...Object.fromEntries(answered.headers), Connection: "close" });
+    const headers = { ...Object.fromEntries(answered.headers), "Content-Length": body.length, Connection: "close" };
+    response.writeHead(answered.status, headers);
     response.end(body);
   } catch {
     // Not HTTP as it should be, too large a body, or gone before its end.

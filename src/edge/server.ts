@@ -18,6 +18,8 @@ export interface ServeAt {
 
 /** The longest body of a request; a larger one is answered 413. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;
+/** A connection on which nothing moves is closed; longer than a login waits for its turn. */
+const ANSWER_SECONDS_MAX = 30;
 
 /** Answers HTTP, or HTTPS, by `Bun.serve`. Throws PORT_IN_USE or INVALID_CONFIG. */
 export function bunServe(at: ServeAt, handle: HttpHandler): HttpServer {
@@ -31,6 +33,7 @@ export function bunServe(at: ServeAt, handle: HttpHandler): HttpServer {
         handle(request, { address: server.requestIP(request)?.address ?? "", certificateName: null }),
       ...(at.tls && { tls: { cert: at.tls.cert, key: at.tls.key } }),
       maxRequestBodySize: REQUEST_BYTES_MAX,
+      idleTimeout: ANSWER_SECONDS_MAX,
       development: false,
       // Left out, Bun lets two servers bind one port, and whoever came second is silently never asked.
       reusePort: false,
