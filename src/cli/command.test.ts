@@ -66,7 +66,7 @@ describe("what is in the way is said with its code, and exit code 1", () => {
     writeFileSync(join(folder, "empty"), '{"op":"mcm","id":1,"pt":1,"clk":"a","ct":"HEARTBEAT"}\n');
     const { code, complaints } = await run(`demo --recording ${folder}/empty`);
     rmSync(folder, { recursive: true });
-    expect(complaints).toEqual([expect.stringContaining("INVALID_RECORDING: no market changes in")]);
+    expect(complaints).toEqual([expect.stringContaining("INVALID_RECORDING: no changes in")]);
     expect(code).toBe(1);
   });
 });

@@ -8,6 +8,9 @@ import { BestOffers } from "../sim/best-offers.ts";
 import { type Certificate, loopbackCertificate } from "../sim/certificate.ts";
 import { SimExchange } from "../sim/exchange.ts";
 import { SimIdentity } from "../sim/identity.ts";
+import { orderMethods } from "../sim/order-methods.ts";
+import { bettingService } from "../sim/order-service.ts";
+import { Punters, STRATEGY_REFS } from "../sim/punters.ts";
 import { Replay, type ReplayProgress } from "../sim/replay.ts";
 import { World } from "../sim/world.ts";
 import { EventDay, W1, W2 } from "../sim/world-w1.ts";
@@ -30,6 +33,11 @@ export const EXCHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   loop: { help: "Begin anew when the recordings end." },
   markets: { value: "N", help: "Markets of the generated world, 10 to 20,000.", default: "40" },
   rate: { value: "N", help: "Market changes a second in the generated world; by default what suits its size." },
+  punters: {
+    value: "N",
+    help: "People who bet on the account, for several strategies, so that its order stream has something to say.",
+    default: "0",
+  },
   seed: { value: "N", help: "The generated world's seed: the same one gives the same world.", default: "1" },
   workload: {
     value: "W1|W2",
@@ -64,6 +72,7 @@ export interface ExchangePorts {
 }
 
 const CONNECTIONS_MAX = 10;
+const ACTS_PER_SECOND = 0.5;
 
 /** Starts the exchange that the options describe; it is silent until `play`. */
 export async function startExchange(call: Call, ports: ExchangePorts, log: Log): Promise<RunningExchange> {
@@ -79,13 +88,28 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
     log,
     sessions: identity,
     appKeys: [DEMO_ACCOUNT.appKey],
+    sportsAppKeys: [DEMO_ACCOUNT.appKey],
     limits,
   };
   const exchange = new SimExchange(options);
+  const methods = orderMethods(exchange.orders);
+  const betting = bettingService({ appKeys: options.appKeys, sessions: identity, methods: [methods] });
+  const punters = new Punters(
+    {
+      punters: call.number("punters", 0, 1_000) as number,
+      actsPerSecond: ACTS_PER_SECOND,
+      account: DEMO_ACCOUNT.username,
+      strategyRefs: STRATEGY_REFS,
+    },
+    { clock, random: seededRandom(seed + 3), books: exchange.orders, methods, markets: () => exchange.marketIds() },
+  );
   const feed = makeFeed(call, exchange, seed);
   const tls = exchange.listen(bunListen, { host: ports.host, port: ports.tls, tls: certificate });
   const plain = ports.plain === undefined ? null : exchange.listen(bunListen, { host: ports.host, port: ports.plain });
-  const service = bunServe({ host: ports.host, port: ports.identity }, identity.handle);
+  const service = bunServe(
+    { host: ports.host, port: ports.identity },
+    async (request) => (await betting(request)) ?? identity.handle(request),
+  );
   return {
     exchange,
     identity,
@@ -94,8 +118,12 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
     plainPort: plain?.port ?? null,
     identityUrl: `http://${ports.host}:${service.port}`,
     markets: feed.markets,
-    play: (progress) => feed.play(progress),
+    play(progress) {
+      punters.start();
+      return feed.play(progress);
+    },
     stop() {
+      punters.stop();
       feed.stop();
       exchange.stop();
       service.stop();
@@ -136,6 +164,7 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
         replay = new Replay(options, {
           clock,
           publish,
+          publishSport: exchange.publishSport.bind(exchange),
           settled: () => exchange.settled(),
           ...(progress && { onProgress: progress }),
         });
@@ -143,7 +172,7 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
         if (changes === 0)
           throw new OddswireError(
             "INVALID_RECORDING",
-            `no market changes in ${files.join(", ")}: name recordings of a market stream`,
+            `no changes in ${files.join(", ")}: name recordings of a market, race or cricket stream`,
           );
       },
       stop: () => replay?.stop(),

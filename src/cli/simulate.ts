@@ -41,6 +41,7 @@ export const simulate: Command = {
     console.log(`ESA (TLS)    ${host}:${exchange.tlsPort}`);
     console.log(`ESA (TCP)    ${host}:${exchange.plainPort}`);
     console.log(`Identity     ${exchange.identityUrl}/api/login`);
+    console.log(`Orders       ${exchange.identityUrl}/exchange/betting/json-rpc/v1`);
     console.log(`Credentials  appKey ${appKey}, username ${username}, password ${password}`);
     const stopped = untilStopped();
     const playing = exchange.play(replayProgress());

@@ -2,9 +2,16 @@ import { Buffer } from "node:buffer";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { EsaErrorCode } from "../base/errors.ts";
 import type { Socket, SocketHandler } from "../base/socket.ts";
-import type { AuthenticationRequest, ExchangeRequest, MarketSubscriptionRequest } from "./exchange-requests.ts";
+import type { Follower } from "./exchange-follower.ts";
+import type {
+  AuthenticationRequest,
+  ExchangeRequest,
+  MarketSubscriptionRequest,
+  SideSubscriptionRequest,
+} from "./exchange-requests.ts";
 import { parseRequest } from "./exchange-requests.ts";
-import type { Subscriber, Wire } from "./exchange-subscriber.ts";
+import type { Subscriber } from "./exchange-subscriber.ts";
+import type { Wire } from "./exchange-talk.ts";
 
 /** No request is longer: 40,000 market ids fit. */
 const LINE_BYTES_MAX = 1024 * 1024;
@@ -29,6 +36,10 @@ export interface Counter {
     connection: ExchangeConnection,
     request: MarketSubscriptionRequest,
   ): { readonly begin: () => Subscriber } | Refusal;
+  follow(
+    connection: ExchangeConnection,
+    request: SideSubscriptionRequest,
+  ): { readonly begin: () => Follower } | Refusal;
   sent(bytes: number): void;
   closed(connection: ExchangeConnection): void;
 }
@@ -37,12 +48,16 @@ export interface Account {
   readonly account: string;
   /** Its app key gets late data. */
   readonly delayed: boolean;
+  /** Its app key may have orders, and races and cricket. */
+  readonly orders: boolean;
+  readonly sports: boolean;
 }
 
 type State =
   | { readonly kind: "connected" }
   | ({ readonly kind: "authenticated" } & Account)
-  | ({ readonly kind: "subscribed"; readonly subscriber: Subscriber } & Account)
+  /** To markets, or to one of the streams beside them. */
+  | ({ readonly kind: "subscribed"; readonly subscriber: Subscriber | null } & Account)
   | { readonly kind: "closed" };
 
 /**
@@ -50,6 +65,7 @@ type State =
  *
  *     connected ──authentication──> authenticated ──marketSubscription──> subscribed (a new one replaces the old)
  *
+ * Orders, races and cricket each are a subscription of their own beside the markets, with nothing between them but the socket.
  * Every failure but a refused subscription closes the connection; so do 15 s without a word while not subscribed.
  */
 export class ExchangeConnection implements Wire {
@@ -57,6 +73,8 @@ export class ExchangeConnection implements Wire {
   readonly handler: SocketHandler;
   readonly #counter: Counter;
   readonly #socket: Socket;
+  /** By `op` of their messages. */
+  readonly #followers = new Map<string, Follower>();
   #state: State = { kind: "connected" };
   #frozen = false;
   #received = Buffer.alloc(0);
@@ -89,8 +107,14 @@ export class ExchangeConnection implements Wire {
     return "account" in this.#state ? this.#state.account : null;
   }
 
-  get delayed(): boolean {
-    return "delayed" in this.#state && this.#state.delayed;
+  /** Null until it is authenticated. */
+  get rights(): Account | null {
+    return "account" in this.#state ? this.#state : null;
+  }
+
+  /** Some stream has something for it that it could not take yet. */
+  get behind(): boolean {
+    return (this.subscriber?.behind ?? false) || [...this.#followers.values()].some(({ behind }) => behind);
   }
 
   get subscriber(): Subscriber | null {
@@ -122,7 +146,7 @@ export class ExchangeConnection implements Wire {
   /** Half-open from here on: hears nothing, says nothing, but does not close. */
   freeze(): void {
     this.#frozen = true;
-    this.subscriber?.stop();
+    this.#stopStreams();
     this.#idle?.cancel();
     this.#stalled?.cancel();
   }
@@ -155,8 +179,8 @@ export class ExchangeConnection implements Wire {
         return this.#subscribe(request);
       case "heartbeat":
         return this.#isAuthenticated(request.id) ? this.#succeed(request.id) : undefined;
-      case "otherSubscription":
-        return this.#fail(request.id, refusal("NOT_AUTHORIZED", `No ${request.op} for this application`));
+      case "sideSubscription":
+        return this.#follow(request);
       case "invalid":
         return this.#fail(request.id, request);
     }
@@ -167,8 +191,8 @@ export class ExchangeConnection implements Wire {
       return this.#fail(request.id, refusal("INVALID_REQUEST", "Connection is already authenticated"));
     const outcome = this.#counter.authenticate(request);
     if ("code" in outcome) return this.#fail(request.id, outcome);
-    const { account, delayed, connectionsAvailable } = outcome;
-    this.#state = { kind: "authenticated", account, delayed };
+    const { connectionsAvailable, ...rights } = outcome;
+    this.#state = { kind: "authenticated", ...rights };
     this.#succeed(request.id, { connectionsAvailable });
   }
 
@@ -181,6 +205,18 @@ export class ExchangeConnection implements Wire {
     this.subscriber?.stop();
     this.#succeed(request.id);
     this.#state = { ...state, kind: "subscribed", subscriber: outcome.begin() };
+  }
+
+  #follow(request: SideSubscriptionRequest): void {
+    const state = this.#state;
+    if (!this.#isAuthenticated(request.id) || !("account" in state)) return;
+    const outcome = this.#counter.follow(this, request);
+    if ("code" in outcome) return this.#fail(request.id, outcome);
+    this.#idle?.cancel();
+    this.#followers.get(request.what.op)?.stop();
+    this.#succeed(request.id);
+    this.#state = { ...state, kind: "subscribed", subscriber: this.subscriber };
+    this.#followers.set(request.what.op, outcome.begin());
   }
 
   /** False: it had to be first, and the connection is over. */
@@ -211,15 +247,21 @@ export class ExchangeConnection implements Wire {
     this.#unsent = this.#unsent.subarray(this.#socket.write(this.#unsent));
     this.#watchStall();
     if (!this.full) this.subscriber?.drained();
+    for (const follower of this.#followers.values()) if (!this.full) follower.drained();
   }
 
   #over(): void {
     if (this.#state.kind === "closed") return;
-    this.subscriber?.stop();
+    this.#stopStreams();
     this.#idle?.cancel();
     this.#stalled?.cancel();
     this.#counter.closed(this);
     this.#state = { kind: "closed" };
+  }
+
+  #stopStreams(): void {
+    this.subscriber?.stop();
+    for (const follower of this.#followers.values()) follower.stop();
   }
 
   #watchIdle(): void {

@@ -1,6 +1,8 @@
 import type { EsaErrorCode } from "../base/errors.ts";
 import { FIELD_FLAGS, type FieldFlag, LADDER_LEVELS_MAX } from "./exchange-fields.ts";
 import { FILTER_FLAGS, FILTER_LISTS, type MarketFilter } from "./exchange-filter.ts";
+import type { OrderFilter } from "./exchange-orders.ts";
+import type { SportOp } from "./exchange-sports.ts";
 
 export const CONFLATE_MS_MAX = 120_000;
 export const HEARTBEAT_MS_MIN = 500;
@@ -29,12 +31,23 @@ export interface MarketSubscriptionRequest {
   readonly clk: string | null;
 }
 
+/** A subscription to a stream beside the markets; clamped as they are. */
+export interface SideSubscriptionRequest {
+  readonly kind: "sideSubscription";
+  readonly id: number;
+  readonly what: { readonly op: "ocm"; readonly filter: OrderFilter } | { readonly op: SportOp };
+  readonly conflateMs: number;
+  readonly heartbeatMs: number;
+  readonly segmentationEnabled: boolean;
+  readonly initialClk: string | null;
+  readonly clk: string | null;
+}
+
 export type ExchangeRequest =
   | AuthenticationRequest
   | MarketSubscriptionRequest
+  | SideSubscriptionRequest
   | { readonly kind: "heartbeat"; readonly id: number | null }
-  /** A stream this exchange has nothing for: orders, races, cricket. */
-  | { readonly kind: "otherSubscription"; readonly id: number | null; readonly op: string }
   | { readonly kind: "invalid"; readonly id: number | null; readonly code: EsaErrorCode; readonly message: string };
 
 /** One line from a client. JSON null means absent, everywhere; whatever cannot be read is `invalid`. */
@@ -61,11 +74,11 @@ function requestOf(message: Fields, id: number | null): ExchangeRequest {
     case "heartbeat":
       return { kind: "heartbeat", id };
     case "orderSubscription":
+      return sideSubscription(message, id, { op: "ocm", filter: orderFilter(message.object("orderFilter")) });
     case "raceSubscription":
+      return sideSubscription(message, id, { op: "rcm" });
     case "cricketSubscription":
-      terms(message, id);
-      orderFilter(message.object("orderFilter"));
-      return { kind: "otherSubscription", id, op };
+      return sideSubscription(message, id, { op: "ccm" });
     default:
       throw new Error(`unknown op ${op}`);
   }
@@ -95,12 +108,20 @@ function terms(message: Fields, id: number | null) {
   };
 }
 
-function orderFilter(filter: Fields) {
+function sideSubscription(
+  message: Fields,
+  id: number | null,
+  what: SideSubscriptionRequest["what"],
+): SideSubscriptionRequest {
+  return { kind: "sideSubscription", ...terms(message, id), what };
+}
+
+function orderFilter(filter: Fields): OrderFilter {
+  if (filter.int64s("accountIds") !== null) throw new Error("accountIds is not for clients");
   return {
     includeOverallPosition: filter.flag("includeOverallPosition") ?? true,
     customerStrategyRefs: filter.texts("customerStrategyRefs") ?? [],
     partitionMatchedByStrategyRef: filter.flag("partitionMatchedByStrategyRef") ?? false,
-    accountIds: filter.int64s("accountIds") ?? [],
   };
 }
 

@@ -1,17 +1,21 @@
 import type { Clock } from "../base/clock.ts";
 import type { EsaErrorCode } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { type Random, randomInt } from "../base/random.ts";
+import { type Random, randomInt, seededRandom } from "../base/random.ts";
 import type { Listen, Listener, ListenOptions } from "../base/socket.ts";
 import { Audience } from "./exchange-audience.ts";
 import { ExchangeBooks, type ExchangeMarket, type Published } from "./exchange-books.ts";
 import { initialClkOf, positionOf } from "./exchange-clk.ts";
-import { type Counter, ExchangeConnection, type Refusal } from "./exchange-connection.ts";
+import { type Account, type Counter, ExchangeConnection, type Refusal } from "./exchange-connection.ts";
 import { fieldChoice } from "./exchange-fields.ts";
 import { marketTest } from "./exchange-filter.ts";
-import type { AuthenticationRequest, MarketSubscriptionRequest } from "./exchange-requests.ts";
+import { Follower, type StreamSource } from "./exchange-follower.ts";
+import { OrderView } from "./exchange-orders.ts";
+import type { AuthenticationRequest, MarketSubscriptionRequest, SideSubscriptionRequest } from "./exchange-requests.ts";
+import { type SportChange, type SportOp, SportStream } from "./exchange-sports.ts";
 import { type Floor, Subscriber } from "./exchange-subscriber.ts";
 import type { MarketChange } from "./naive.ts";
+import { OrderBooks } from "./orders.ts";
 
 export interface ExchangeLimits {
   /** Connections an account may have open at once. */
@@ -51,6 +55,10 @@ export interface SimExchangeOptions {
   readonly appKeys: readonly string[];
   /** App keys whose data come 180 s late, as free ones do: conflateMs is forced. */
   readonly delayedAppKeys?: readonly string[];
+  /** App keys that may bet, and follow their orders; absent: all. */
+  readonly orderAppKeys?: readonly string[];
+  /** App keys that may have races and cricket; absent: none. */
+  readonly sportsAppKeys?: readonly string[];
   /** Where they differ from `EXCHANGE_LIMITS`. */
   readonly limits?: Partial<ExchangeLimits>;
 }
@@ -107,6 +115,8 @@ export class SimExchange {
     bytes: 0,
   };
   readonly connections = new Set<ExchangeConnection>();
+  /** What everybody has ordered; orders live by what is published. */
+  readonly orders: OrderBooks;
   readonly knobs: ExchangeKnobs = { status: null, heartbeatsPaused: false, staleClk: "image" };
   /** Told of each subscription that was answered. */
   onServed: ((served: ServedSubscription) => void) | null = null;
@@ -115,6 +125,7 @@ export class SimExchange {
   readonly #limits: ExchangeLimits;
   readonly #books: ExchangeBooks;
   readonly #epoch: string;
+  readonly #sports = { rcm: new SportStream("rcm"), ccm: new SportStream("ccm") };
   readonly #audiences = new Map<string, Audience>();
   readonly #listeners = new Set<Listener>();
   readonly #closedAt = new Map<ExchangeMarket, number>();
@@ -131,8 +142,16 @@ export class SimExchange {
     this.#options = options;
     this.#limits = { ...EXCHANGE_LIMITS, ...options.limits };
     this.#books = new ExchangeBooks(this.#limits);
-    this.#epoch = `S${randomInt(options.random, 2 ** 32).toString(36)}`;
+    const chance = randomInt(options.random, 2 ** 32);
+    this.#epoch = `S${chance.toString(36)}`;
     const { clock } = options;
+    this.orders = new OrderBooks({
+      clock,
+      // Its own chance: who connects when has no say in what happens to orders.
+      random: seededRandom(chance),
+      now: () => this.#now(),
+      image: (id) => this.image(id),
+    });
     const { segmentBytes, idleMs } = this.#limits;
     this.#floor = {
       clock,
@@ -149,6 +168,7 @@ export class SimExchange {
       opened: (connection) => this.#opened(connection),
       authenticate: (request) => this.#authenticate(request),
       subscribe: (connection, request) => this.#subscribe(connection, request),
+      follow: (connection, request) => this.#follow(connection, request),
       sent: (bytes) => {
         this.counters.bytes += bytes;
       },
@@ -174,17 +194,33 @@ export class SimExchange {
 
   /** One message of the exchange, from a feed: goes to whom it concerns as it is. `pt`: milliseconds since the Unix epoch. */
   publish(pt: number, changes: readonly MarketChange[]): void {
-    this.#pt = pt;
-    this.#live = Math.abs(this.#options.clock.wall() - pt) < LIVE_WITHIN_MS;
+    this.#passTime(pt);
     if (changes.length === 0) return;
     const published = this.#books.publish(changes);
     for (const audience of this.#audiences.values()) audience.publish(this.#books.position, pt, published);
+    this.orders.publish(changes);
     this.#forgetClosed(published);
+  }
+
+  /** One message of the sports data: races or cricket matches, whole or what changed of them. */
+  publishSport(op: SportOp, pt: number, changes: readonly SportChange[]): void {
+    this.#passTime(pt);
+    if (changes.length > 0) this.#sports[op].publish(changes);
+  }
+
+  #passTime(pt: number): void {
+    this.#pt = pt;
+    this.#live = Math.abs(this.#options.clock.wall() - pt) < LIVE_WITHIN_MS;
   }
 
   /** Markets known, closed ones that are not forgotten yet included. */
   get markets(): number {
     return this.#books.markets.size;
+  }
+
+  /** Ids of the markets known. */
+  marketIds(): string[] {
+    return [...this.#books.markets.keys()];
   }
 
   /** A market's whole book as it is now (an `mc` entry with `img`), or null when there is no such market. */
@@ -237,8 +273,14 @@ export class SimExchange {
       return outcome;
     }
     this.counters.authentications++;
-    const delayed = this.#options.delayedAppKeys?.includes(request.appKey ?? "") ?? false;
-    return { account: outcome, delayed, connectionsAvailable: this.#limits.connectionsMax - this.#open(outcome) - 1 };
+    const appKey = request.appKey as string;
+    const { delayedAppKeys, orderAppKeys, sportsAppKeys } = this.#options;
+    const rights = {
+      delayed: delayedAppKeys?.includes(appKey) ?? false,
+      orders: orderAppKeys?.includes(appKey) ?? true,
+      sports: sportsAppKeys?.includes(appKey) ?? false,
+    };
+    return { account: outcome, ...rights, connectionsAvailable: this.#limits.connectionsMax - this.#open(outcome) - 1 };
   }
 
   /** The account, or what is wrong. */
@@ -286,7 +328,7 @@ export class SimExchange {
   #subscribe(connection: ExchangeConnection, request: MarketSubscriptionRequest): ReturnType<Counter["subscribe"]> {
     const audience = this.#audience(request);
     const open = [...audience.members].filter((market) => !market.closed).length;
-    const delayed = connection.delayed;
+    const delayed = connection.rights?.delayed === true;
     const from = this.#resumeFrom(audience, request);
     const refusal = this.#refuseSubscription(open, from, request);
     if (refusal !== null) {
@@ -342,6 +384,21 @@ export class SimExchange {
     return position;
   }
 
+  #follow(connection: ExchangeConnection, request: SideSubscriptionRequest): ReturnType<Counter["follow"]> {
+    const { what, clk } = request;
+    const { account, orders, sports } = connection.rights as Account;
+    if (!(what.op === "ocm" ? orders : sports))
+      return { code: "NOT_AUTHORIZED", message: `The app key may not have ${what.op} messages` };
+    const source: StreamSource =
+      what.op === "ocm" ? new OrderView(this.orders.account(account), what.filter) : this.#sports[what.op];
+    const initialClk = initialClkOf(this.#epoch, JSON.stringify([what, account]));
+    const at = clk === null || request.initialClk !== initialClk ? null : positionOf(clk);
+    const from = at === null || at > source.position || at < source.logStart ? null : at;
+    if (from === null && clk !== null && request.initialClk !== null && this.knobs.staleClk === "INVALID_CLOCK")
+      return { code: "INVALID_CLOCK", message: "initialClk or clk is not valid any more" };
+    return { begin: () => new Follower(this.#floor, connection, source, { ...request, initialClk }, from) };
+  }
+
   #initialClk(audience: Audience): string {
     return initialClkOf(this.#epoch, audience.criteria);
   }
@@ -370,8 +427,7 @@ export class SimExchange {
   }
 
   #isSettled(): boolean {
-    for (const { subscribers } of this.#audiences.values())
-      for (const subscriber of subscribers) if (subscriber.behind) return false;
+    for (const connection of this.connections) if (connection.behind) return false;
     return true;
   }
 

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from "../base/clock.ts";
+import type { SportChange, SportOp } from "./exchange-sports.ts";
 import type { MarketChange } from "./naive.ts";
-import { type RecordedMessage, recordingMessages } from "./recording.ts";
+import { type RecordedMessage, type RecordingMessage, recordingMessages } from "./recording.ts";
 
 export interface ReplayOptions {
   readonly files: readonly string[];
@@ -32,6 +33,8 @@ export interface ReplayProgress {
 export interface ReplayStage {
   readonly clock: Clock;
   publish(pt: number, changes: readonly MarketChange[]): void;
+  /** Takes races and cricket; absent: they are skipped. */
+  publishSport?(op: SportOp, pt: number, changes: readonly SportChange[]): void;
   /** Resolves when readers can take more; asked between messages when there is no pace to keep. */
   settled?(): Promise<void>;
   onProgress?(progress: ReplayProgress): void;
@@ -43,7 +46,7 @@ export interface ReplayStage {
 const MESSAGES_PER_TURN = 64;
 const PROGRESS_EVERY_MS = 250;
 
-/** Plays recordings into an exchange. Messages other than `mcm` are skipped; after the end the last books stand. */
+/** Plays recordings into an exchange: markets, races and cricket; other messages are skipped. After the end the last books stand. */
 export class Replay {
   readonly #options: ReplayOptions;
   readonly #stage: ReplayStage;
@@ -71,10 +74,10 @@ export class Replay {
       for await (const recorded of this.#recorded()) {
         if (this.#stopped) return progress;
         const { file, message } = recorded;
-        if (message.op !== "mcm" || message.pt === undefined) continue;
+        if (!this.#isPlayed(message)) continue;
         await this.#untilDue(message.pt);
         if (this.#stopped) return progress;
-        this.#publish(message.pt, message.mc ?? []);
+        this.#publish(message);
         progress = this.#progress(file, message.pt);
         this.#tell(progress);
       }
@@ -131,10 +134,21 @@ export class Replay {
     });
   }
 
-  #publish(pt: number, changes: readonly MarketChange[]): void {
+  #isPlayed(message: RecordingMessage): message is RecordingMessage & { readonly pt: number } {
+    const isSport = (message.op === "rcm" || message.op === "ccm") && this.#stage.publishSport !== undefined;
+    return (message.op === "mcm" || isSport) && message.pt !== undefined;
+  }
+
+  #publish(message: RecordingMessage & { readonly pt: number }): void {
     const { rewritePt, loop } = this.#options;
-    this.#lastPt = rewritePt || loop ? Math.max(this.#lastPt, Math.trunc(this.#stage.clock.wall())) : pt;
+    this.#lastPt = rewritePt || loop ? Math.max(this.#lastPt, Math.trunc(this.#stage.clock.wall())) : message.pt;
     this.#messages++;
+    if (message.op === "rcm" || message.op === "ccm") {
+      const entries = sportChanges(message[message.op === "rcm" ? "rc" : "cc"]);
+      this.#changes += entries.length;
+      return this.#stage.publishSport?.(message.op, this.#lastPt, entries);
+    }
+    const changes = message.mc ?? [];
     this.#changes += changes.length;
     this.#stage.publish(this.#lastPt, this.#round === 1 ? changes : changes.map((change) => this.#anew(change)));
   }
@@ -156,6 +170,11 @@ export class Replay {
     this.#toldAt = now;
     this.#stage.onProgress?.(progress);
   }
+}
+
+function sportChanges(entries: unknown): readonly SportChange[] {
+  const isEntry = (entry: unknown) => typeof entry === "object" && entry !== null && !Array.isArray(entry);
+  return Array.isArray(entries) ? entries.filter(isEntry) : [];
 }
 
 /** When each message of a recording is due, on the monotonic clock. */

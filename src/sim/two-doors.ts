@@ -82,6 +82,7 @@ export class TwoDoors {
       log: silentLog,
       sessions: { accountOf: (token) => accounts[token] ?? null },
       appKeys: [APP_KEY],
+      orderAppKeys: [],
       limits: {
         marketsMax: options.marketsMax ?? Number.POSITIVE_INFINITY,
         connectionsMax: options.connectionsMax ?? 10,
