@@ -1,4 +1,5 @@
 import { type Random, randomInt } from "../base/random.ts";
+import type { MarketNames } from "./betting-markets.ts";
 import type { MarketChange, MarketDefinition, RunnerChange } from "./naive.ts";
 import type { Fixture, Game, MarketSpec } from "./world-game.ts";
 import { tickOf } from "./world-prices.ts";
@@ -54,6 +55,16 @@ export class WorldMarket {
 
   get #game(): Game {
     return this.#place.fixture.game;
+  }
+
+  /** What the catalogue calls it, whether definitions do or not. */
+  get names(): MarketNames {
+    const { name, runners } = this.spec;
+    return {
+      market: name,
+      event: this.#place.fixture.name,
+      runners: new Map(runners.map((runner) => [runner.id, runner.name])),
+    };
   }
 
   /** The whole book. */
