@@ -76,9 +76,10 @@ export async function openDoors(
     const catalogue = keep(opened, catalogueOf(config, cache, session, clock, log));
     const routes = [identityRoute(tokens, log), bettingRoute(config, cache, catalogue, source, tokens, clock)];
     const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes });
-    const http = keep(opened, bunServe(doors.http, handle));
-    const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
     const certLogin = doors.certLogin && keep(opened, await certLoginDoor(doors.certLogin, handle));
+    const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
+    // Last, as `/v1/info` there says where the others are.
+    const http = keep(opened, bunServe(doors.http, handle));
     const gateway: Gateway = {
       source,
       cache,

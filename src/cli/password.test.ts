@@ -11,7 +11,10 @@ async function hashOf(input: string) {
     stdout: "pipe",
     stderr: "pipe",
   });
-  const [printed, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  const [printed, complaint] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
   return { code: await child.exited, printed, complaint };
 }
 
