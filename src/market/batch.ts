@@ -117,6 +117,20 @@ export class ChangeBatch {
     this.facts.push(facts);
   }
 
+  /** A definition that stands at `index` of the lists of another batch, which this one's tape is played with. */
+  definitionAt(index: number): void {
+    this.reserve(2);
+    this.tape[this.length++] = MARK.definition;
+    this.tape[this.length++] = index;
+  }
+
+  /** Takes words of another tape over as they are. */
+  copy(tape: Float64Array, from: number, to: number): void {
+    this.reserve(to - from);
+    this.tape.set(tape.subarray(from, to), this.length);
+    this.length += to - from;
+  }
+
   /** Begins a runner change of the current market. */
   runner(id = 0, hc = 0): void {
     this.reserve(3);

@@ -1,11 +1,12 @@
 import type { Clock } from "../base/clock.ts";
 import { Arena } from "./arena.ts";
-import { type ChangeBatch, MARK, MARKET_CON, MARKET_IMG } from "./batch.ts";
+import { ChangeBatch, MARK, MARKET_CON, MARKET_IMG } from "./batch.ts";
 import { Book, type Shelf } from "./book.ts";
 import { Books } from "./books.ts";
 import { Deletions } from "./deletions.ts";
 import type { MarketFacts } from "./filter.ts";
 import { Ladders } from "./ladder.ts";
+import { changesToImage, wordsAt } from "./reimage.ts";
 import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
 
 export interface CacheOptions {
@@ -62,6 +63,9 @@ export class Cache {
   readonly #books = new Books();
   /** The last one touched: changes to one market often come in a row. */
   #latest: Book | null = null;
+  /** The entry at hand is an image of a market that is held. */
+  #isReplaced = false;
+  readonly #patch = new ChangeBatch();
   readonly #touched: Book[] = [];
   readonly #closed = new Set<Book>();
   readonly #dropped: Book[] = [];
@@ -127,7 +131,7 @@ export class Cache {
     const shard = (this.#shards[batch.shard] ??= { imageStarted: NO_IMAGE, midGroup: false });
     if (batch.segment === "whole" || batch.segment === "start")
       shard.imageStarted = batch.kind === "image" ? this.sequence : NO_IMAGE;
-    this.#play(batch, shard.imageStarted);
+    this.#play(batch.tape, batch.length, batch, shard.imageStarted);
     shard.midGroup = batch.segment === "start" || batch.segment === "middle";
     this.midGroup = shard.midGroup || this.#shards.some((each) => each?.midGroup);
     if (!shard.midGroup && shard.imageStarted !== NO_IMAGE) this.#finishImage(batch.shard, shard);
@@ -150,9 +154,9 @@ export class Cache {
     return gone;
   }
 
-  #play(batch: ChangeBatch, imageStarted: number): void {
-    const { tape, length } = batch;
-    let book: Book | null = null;
+  /** Plays a tape with the ids and definitions of `batch`; one that does not begin with a market is about `book`. */
+  #play(tape: Float64Array, length: number, batch: ChangeBatch, imageStarted: number, of: Book | null = null): void {
+    let book = of;
     let runner = 0;
     for (let i = 0; i < length; ) {
       switch ((tape[i] as number) | 0) {
@@ -163,7 +167,9 @@ export class Cache {
             batch.shard,
             imageStarted,
           );
-          i = book === null ? nextMarket(tape, i + 3, length) : i + 3;
+          i += 3;
+          if (book === null) i = nextMarket(tape, i, length);
+          else if (this.#isReplaced) i = this.#reimage(book, batch, i, imageStarted);
           break;
         case MARK.marketTv:
           (book as Book).tv = tape[i + 1] as number;
@@ -197,23 +203,37 @@ export class Cache {
     return i + 3 + count * (tape[i] === MARK.levels ? 3 : 2);
   }
 
+  /** Makes a book that is held what an image says of it: by what differs where that can be said, and by forgetting it first elsewhere. Returns where the tape goes on. */
+  #reimage(book: Book, batch: ChangeBatch, i: number, imageStarted: number): number {
+    const end = nextMarket(batch.tape, i, batch.length);
+    // An `img` that is not part of an image of the whole is passed on as one.
+    if (imageStarted === NO_IMAGE || !changesToImage(book, batch, i, end, this.#patch)) {
+      book.clear(this.sequence);
+      return i;
+    }
+    this.#play(this.#patch.tape, this.#patch.length, batch, NO_IMAGE, book);
+    // What went by meanwhile comes as one change.
+    book.conflated = this.sequence;
+    return end;
+  }
+
   /**
    * The book a change is for. In an image, a market's first entry replaces it whether it says so or not.
    * One stream speaks for a market; another takes it over with an image that is not older, and says nothing before (null).
    */
   #touch(id: MarketId, flags: number, shard: number, imageStarted: number): Book | null {
     let book = this.#latest?.id === id ? this.#latest : this.#books.get(id);
+    this.#isReplaced = false;
     if (book === undefined) {
       book = new Book(id, this.#shelf, this.sequence, ++this.#ordinals);
       book.shard = shard;
       this.#books.add(book);
     } else {
-      const isImage = (flags & MARKET_IMG) !== 0 || (imageStarted !== NO_IMAGE && book.last < imageStarted);
+      this.#isReplaced = (flags & MARKET_IMG) !== 0 || (imageStarted !== NO_IMAGE && book.last < imageStarted);
       if (book.shard !== shard) {
-        if (!isImage || this.pt < book.pt) return null;
+        if (!this.#isReplaced || this.pt < book.pt) return null;
         book.shard = shard;
       }
-      if (isImage) book.clear(this.sequence);
     }
     if (book.last !== this.sequence) {
       book.last = this.sequence;
@@ -259,12 +279,7 @@ export class Cache {
 /** Where the next market begins on a tape, from a mark of the one before on. */
 function nextMarket(tape: Float64Array, from: number, length: number): number {
   let i = from;
-  while (i < length && tape[i] !== MARK.market) {
-    const mark = tape[i] as number;
-    if (mark === MARK.ladder) i += 3 + 2 * (tape[i + 2] as number);
-    else if (mark === MARK.levels) i += 3 + 3 * (tape[i + 2] as number);
-    else i += mark === MARK.runner || mark === MARK.scalar ? 3 : 2;
-  }
+  while (i < length && tape[i] !== MARK.market) i += wordsAt(tape, i);
   return i;
 }
 
