@@ -62,7 +62,8 @@ async function startDemoGateway(
   writeFileSync(certFile, upstream.certificate.cert);
   writeFileSync(keyFile, upstream.certificate.key, { mode: 0o600 });
   const { username, password, appKey } = DEMO_ACCOUNT;
-  const identity = { loginHost: upstream.identityUrl, certLoginHost: upstream.identityUrl };
+  const api = upstream.identityUrl;
+  const identity = { loginHost: api, certLoginHost: api, apiHost: api };
   const exchange = { host: HOST, port: upstream.tlsPort, caFile: certFile, appKey, username, password, ...identity };
   // The name and password of the simulated exchange: the same client runs against either.
   const visitors = [{ token: SESSION, name: "demo", username, password, connectionsMax: 10_000 }];

@@ -5,14 +5,16 @@ import { seededRandom } from "../base/random.ts";
 import { bunServe } from "../edge/server.ts";
 import { bunListen } from "../edge/sockets.ts";
 import { BestOffers } from "../sim/best-offers.ts";
+import { SimBetting } from "../sim/betting.ts";
+import { type MarketNames, marketMethods } from "../sim/betting-markets.ts";
 import { type Certificate, loopbackCertificate } from "../sim/certificate.ts";
 import { SimExchange } from "../sim/exchange.ts";
 import { SimIdentity } from "../sim/identity.ts";
 import { orderMethods } from "../sim/order-methods.ts";
-import { bettingService } from "../sim/order-service.ts";
 import { Punters, STRATEGY_REFS } from "../sim/punters.ts";
 import { Replay, type ReplayProgress } from "../sim/replay.ts";
 import { World } from "../sim/world.ts";
+import type { WorldMarket } from "../sim/world-market.ts";
 import { EventDay, W1, W2 } from "../sim/world-w1.ts";
 import { type Call, type OptionSpec, UsageError } from "./command.ts";
 import { existingFiles } from "./files.ts";
@@ -51,9 +53,11 @@ export const DEMO_ACCOUNT = { username: "demo", password: "demo-password", appKe
 export interface RunningExchange {
   readonly exchange: SimExchange;
   readonly identity: SimIdentity;
+  readonly betting: SimBetting;
   readonly certificate: Certificate;
   readonly tlsPort: number;
   readonly plainPort: number | null;
+  /** Identity service and betting API. */
   readonly identityUrl: string;
   readonly markets: number;
   /** Begins to play. For recordings: resolves at the end of the last round; a world has no end. */
@@ -93,7 +97,6 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
   };
   const exchange = new SimExchange(options);
   const methods = orderMethods(exchange.orders);
-  const betting = bettingService({ appKeys: options.appKeys, sessions: identity, methods: [methods] });
   const punters = new Punters(
     {
       punters: call.number("punters", 0, 1_000) as number,
@@ -104,15 +107,22 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
     { clock, random: seededRandom(seed + 3), books: exchange.orders, methods, markets: () => exchange.marketIds() },
   );
   const feed = makeFeed(call, exchange, seed);
+  const shelf = { ids: () => exchange.marketIds(), image: (id: string) => exchange.image(id), namesOf: feed.namesOf };
+  const betting = new SimBetting({
+    clock,
+    sessions: identity,
+    appKeys: options.appKeys,
+    methods: [marketMethods(shelf), methods],
+  });
   const tls = exchange.listen(bunListen, { host: ports.host, port: ports.tls, tls: certificate });
   const plain = ports.plain === undefined ? null : exchange.listen(bunListen, { host: ports.host, port: ports.plain });
-  const service = bunServe(
-    { host: ports.host, port: ports.identity },
-    async (request) => (await betting(request)) ?? identity.handle(request),
+  const service = bunServe({ host: ports.host, port: ports.identity }, (request) =>
+    betting.matches(request) ? betting.handle(request) : identity.handle(request),
   );
   return {
     exchange,
     identity,
+    betting,
     certificate,
     tlsPort: tls.port,
     plainPort: plain?.port ?? null,
@@ -133,6 +143,8 @@ export async function startExchange(call: Call, ports: ExchangePorts, log: Log):
 
 interface Feed {
   readonly markets: number;
+  /** What the catalogue calls a market; null: what its definition says. */
+  readonly namesOf: (marketId: string) => MarketNames | null;
   play(progress?: (progress: ReplayProgress) => void): Promise<void>;
   stop(): void;
 }
@@ -159,6 +171,7 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
     let replay: Replay | null = null;
     return {
       markets: 0,
+      namesOf: () => null,
       async play(progress) {
         const options = { files, order: "merged", speed, gapMsMax, loop: call.flag("loop"), rewritePt: true } as const;
         replay = new Replay(options, {
@@ -201,10 +214,20 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
         );
   return {
     markets: world.markets.length,
+    namesOf: namesIn(world),
     play() {
       world.start();
       return NEVER;
     },
     stop: () => world.stop(),
+  };
+}
+
+/** Looked up in a table that is made anew when it does not know a market: worlds have new ones now and then. */
+function namesIn(world: { readonly markets: readonly WorldMarket[] }): Feed["namesOf"] {
+  let markets = new Map<string, WorldMarket>();
+  return (id) => {
+    if (!markets.has(id)) markets = new Map(world.markets.map((market) => [market.id, market]));
+    return markets.get(id)?.names ?? null;
   };
 }

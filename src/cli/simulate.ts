@@ -14,7 +14,7 @@ export const simulate: Command = {
     host: { value: "ADDRESS", help: "Where to listen.", default: "127.0.0.1" },
     port: { value: "PORT", help: "ESA on TLS; 0: any free port.", default: "0" },
     "plain-port": { value: "PORT", help: "ESA on plain TCP; 0: any free port.", default: "0" },
-    "identity-port": { value: "PORT", help: "Identity service over HTTP (login, keepAlive).", default: "0" },
+    "identity-port": { value: "PORT", help: "Identity service and betting API over HTTP.", default: "0" },
     connections: { value: "N", help: "Connections that the account may have open at once.", default: "10" },
     "cert-file": { value: "FILE", help: "Where to write the certificate that clients must trust (PEM)." },
     log: LOG_OPTION,
@@ -41,7 +41,7 @@ export const simulate: Command = {
     console.log(`ESA (TLS)    ${host}:${exchange.tlsPort}`);
     console.log(`ESA (TCP)    ${host}:${exchange.plainPort}`);
     console.log(`Identity     ${exchange.identityUrl}/api/login`);
-    console.log(`Orders       ${exchange.identityUrl}/exchange/betting/json-rpc/v1`);
+    console.log(`Betting API  ${exchange.identityUrl}/exchange/betting/json-rpc/v1`);
     console.log(`Credentials  appKey ${appKey}, username ${username}, password ${password}`);
     const stopped = untilStopped();
     const playing = exchange.play(replayProgress());
