@@ -3,6 +3,15 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { systemClock } from "../src/base/clock.ts";
+import { pick, randomInt, seededRandom } from "../src/base/random.ts";
+import { startFor } from "../src/cli/verify.ts";
+import { bunDial, bunListen } from "../src/edge/sockets.ts";
+import { FIELD_FLAGS } from "../src/sim/exchange-fields.ts";
+import { VERIFY_MUTANTS } from "../src/sim/mutants.ts";
+import type { Asked } from "../src/sim/onlooker.ts";
+import type { Through } from "../src/sim/playthrough.ts";
+import { verify as verifyFiles } from "../src/sim/verify.ts";
 import { oddswire } from "./command.ts";
 import { recordings } from "./parts.ts";
 import { marketRecordings } from "./real/recorded.ts";
@@ -125,7 +134,119 @@ describe("oddswire verify", () => {
   });
 });
 
+/** Two markets of depth alone: prices come and go on both sides. */
+function deep(messages: number): string {
+  const random = seededRandom(7);
+  const definition = {
+    status: "OPEN",
+    inPlay: false,
+    version: 1,
+    runners: [{ id: 7, sortPriority: 1, status: "ACTIVE" }],
+  };
+  const offers = (from: number) =>
+    Array.from({ length: 3 }, () => [from + randomInt(random, 30) / 100, pick(random, [0, 0, 2, 0.55, 17.25])]);
+  const change = (id: string, first: boolean) => ({
+    id,
+    ...(first && { img: true, marketDefinition: definition }),
+    rc: [{ id: 7, hc: 0.5, atb: offers(2), atl: offers(3), tv: randomInt(random, 100) }],
+  });
+  const lines = Array.from({ length: messages }, (_, at) => ({
+    op: "mcm",
+    pt: 1000 + Math.floor(at / 3),
+    mc: [...(at % 5 > 0 ? [change("1.6", at === 1)] : []), ...(at % 3 > 0 ? [] : [change("1.7", at === 0)])],
+  }));
+  return lines.map((line) => JSON.stringify(line)).join("\n");
+}
+
+/** `oddswire verify` in this process, for planted mistakes. */
+async function verified(files: string[], through: Through, asked: Asked): Promise<{ code: number; text: string }> {
+  const lines: string[] = [];
+  const printer = { print: (line: string) => void lines.push(line), note() {} };
+  const stage = {
+    clock: systemClock,
+    random: seededRandom(1),
+    dial: bunDial,
+    listen: bunListen,
+    startGateway: startFor,
+  };
+  const code = await verifyFiles({ files, through, asked, dump: false }, stage, printer);
+  return { code, text: lines.join("\n") };
+}
+
+describe("fields, levels, conflation", () => {
+  const asked: Asked = { fields: ["EX_BEST_OFFERS", "EX_TRADED_VOL"], ladderLevels: 3, conflateMs: 50 };
+
+  test("levels are the best of the depth, by the command line, by each door", async () => {
+    const options = ["--fields", "EX_BEST_OFFERS", "--levels", "2", "--conflate", "50"];
+    for (const through of ["websocket", "esa"]) {
+      const { code, stdout } = await oddswire(["verify", "--through", through, ...options, file("deep", deep(200))]);
+      expect([through, code, stdout.trim().split("\n").at(-1)]).toEqual([through, 0, "1 passed, 0 failed"]);
+    }
+  });
+
+  test("what cannot be asked for is a mistake of usage", async () => {
+    for (const wrong of [
+      ["--fields", "EX_BEST_OFFER"],
+      ["--levels", "11"],
+      ["--conflate", "120001"],
+      ["--conflate", "1.5"],
+    ]) {
+      const { code, stderr } = await oddswire(["verify", ...wrong, "none"]);
+      expect([wrong, code]).toEqual([wrong, 2]);
+      expect(stderr).toContain(wrong[0] === "--fields" ? "did you mean EX_BEST_OFFERS?" : "takes a whole number");
+    }
+  });
+
+  test("passes without a mistake, and finds each planted one", async () => {
+    const path = file("mutants", deep(300));
+    expect(await verified([path], "esa", asked)).toMatchObject({ code: 0 });
+    for (const mutant of VERIFY_MUTANTS) {
+      const restore = mutant.plant();
+      const { code, text } = await verified([path], "websocket", asked).finally(restore);
+      expect([mutant.name, code]).toEqual([mutant.name, 1]);
+      expect(text).toMatch(
+        / {2}1\.[67] after change \d+ of \d+: .+ against .+ came| messages in \d+ ms are not one in 50 ms/,
+      );
+    }
+  }, 30_000);
+});
+
 describe.skipIf(found.kind === "missing")("the recordings", () => {
+  test("pass in samples of fields, levels and conflation", async () => {
+    const samples: [string, Through, Asked][] = [
+      [
+        "betfair_parser/football-200markets.half-a.bz2",
+        "esa",
+        { fields: ["EX_BEST_OFFERS"], ladderLevels: 3, conflateMs: 50 },
+      ],
+      [
+        "kelvinvail-betfair/MarketStream.txt",
+        "websocket",
+        { fields: ["EX_BEST_OFFERS", "EX_LTP"], ladderLevels: 2, conflateMs: 100 },
+      ],
+      ["betfair-database/1.145405534.bz2", "esa", { fields: [...FIELD_FLAGS], ladderLevels: 10, conflateMs: 0 }],
+      [
+        "betfair_parser/1.164917629.bz2",
+        "websocket",
+        { fields: ["EX_ALL_OFFERS", "SP_TRADED", "SP_PROJECTED"], ladderLevels: 1, conflateMs: 50 },
+      ],
+      [
+        "flumine/1.197931750",
+        "esa",
+        { fields: ["EX_BEST_OFFERS_DISP", "EX_MARKET_DEF"], ladderLevels: 1, conflateMs: 50 },
+      ],
+      [
+        "flumine/1.197931750",
+        "direct",
+        { fields: ["EX_BEST_OFFERS_DISP", "EX_ALL_OFFERS"], ladderLevels: 2, conflateMs: 50 },
+      ],
+    ];
+    for (const [name, through, asked] of samples) {
+      const { code, text } = await verified([`${found.path}/${name}`], through, asked);
+      expect([name, asked, code, text.split("\n").at(-1)]).toEqual([name, asked, 0, "1 passed, 0 failed"]);
+    }
+  }, 30_000);
+
   for (const through of ["websocket", "esa"]) {
     test(`all pass by ${through}`, async () => {
       const files = (await marketRecordings(found.path))

@@ -1,8 +1,10 @@
 import { MarketSubscription } from "../../client/subscription.ts";
 import { Wheel } from "../base/wheel.ts";
+import { Beat } from "../delivery/beat.ts";
 import { CatchUpWriter } from "../delivery/catchup.ts";
 import { Hub } from "../delivery/hub.ts";
 import { Subscription } from "../delivery/subscription.ts";
+import type { View } from "../delivery/view.ts";
 import { ExchangeClient } from "../exchange/client.ts";
 import { TABLE } from "../exchange/connection.ts";
 import { ChangeBatch } from "../market/batch.ts";
@@ -21,7 +23,54 @@ export interface Mutant {
   plant(): () => void;
 }
 
+/** Mistakes in what a client gets of level ladders. */
+const LEVEL_MUTANTS: readonly Mutant[] = [
+  {
+    name: "drop-a-level",
+    mistake: "a level ladder comes without its last level",
+    plant: () => patchLevels((levels) => levels.slice(0, -1)),
+  },
+  {
+    name: "shift-a-level",
+    mistake: "the levels of a level ladder are each called the next one",
+    plant: () => patchLevels((levels) => levels.map(([level, ...rest]) => [(level as number) + 1, ...rest])),
+  },
+  {
+    name: "a-level-too-many",
+    mistake: "a level more is sent than was asked for",
+    plant: () =>
+      patch(Hub.prototype, "encode", (encode) => (hub, book, since, { fields, ladderLevels }, out, con) => {
+        encode.call(hub, book, since, { fields, ladderLevels: ladderLevels + 1 }, out, con);
+      }),
+  },
+];
+
+/** Mistakes that `oddswire verify` must find in any recording with depth, when it asks for levels and for conflation. */
+export const VERIFY_MUTANTS: readonly Mutant[] = [
+  ...LEVEL_MUTANTS,
+  {
+    name: "hold-over-a-flush",
+    mistake: "a market that changed is kept back now and then until the beat after",
+    plant: () =>
+      patch(Beat.prototype, "take", (take, now) => (beat) => {
+        const taken = [...take.call(beat)];
+        if (beat.cadence === 0 || taken.length < 2 || !now(3)) return taken;
+        beat.touched.push(taken.shift() as View);
+        return taken;
+      }),
+  },
+  {
+    name: "ignore-the-interval",
+    mistake: "who asks for conflation is told of everything as it comes",
+    plant: () =>
+      patch(Hub.prototype, "subscribe", (subscribe) => (hub, session, request, accepted) => {
+        return subscribe.call(hub, session, { ...request, conflateMs: 0 }, accepted);
+      }),
+  },
+];
+
 export const MUTANTS: readonly Mutant[] = [
+  ...LEVEL_MUTANTS,
   {
     name: "drop-a-delta",
     mistake: "the cache ignores a message now and then",
@@ -213,6 +262,20 @@ function patch<T extends object, K extends Methods<T>>(
   return () => {
     prototype[name] = original as T[K];
   };
+}
+
+const LEVEL_LISTS = /"(bd?at[bl])":(\[\[\d+,[-\d.e]+,[-\d.e+]+\](?:,\[[^\]]*\])+\])/g;
+
+/** Spoils each list of two levels or more that is sent. */
+function patchLevels(spoil: (levels: number[][]) => number[][]): () => void {
+  return patch(Hub.prototype, "encode", (encode) => (hub, book, since, projection, out, con) => {
+    const start = out.length;
+    encode.call(hub, book, since, projection, out, con);
+    const text = out.bytes.toString("latin1", start, out.length);
+    out.length = start;
+    const spoilt = (_: string, name: string, list: string) => `"${name}":${JSON.stringify(spoil(JSON.parse(list)))}`;
+    out.ascii(text.replace(LEVEL_LISTS, spoilt));
+  });
 }
 
 /** Does something to each book that a batch has touched. */

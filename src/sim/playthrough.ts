@@ -1,25 +1,35 @@
+import type { ChangeMessage } from "../../client/messages.ts";
 import { type OpenWire, webSocketWire } from "../../client/wire.ts";
 import type { Clock } from "../base/clock.ts";
 import { OddswireError } from "../base/errors.ts";
 import { silentLog } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import type { Dial, Listen } from "../base/socket.ts";
-import { cameThrough } from "./came-through.ts";
 import { SimExchange } from "./exchange.ts";
+import { Judge, type Playthrough, type SampledState } from "./judge.ts";
 import { lineWire } from "./line-wire.ts";
-import { type BookState, firstDifference, type MarketChange, NaiveBook } from "./naive.ts";
-import { mark, Onlooker } from "./onlooker.ts";
-import { recordingMessages } from "./recording.ts";
+import { type Asked, mark, Onlooker } from "./onlooker.ts";
+import { type RecordingMessage, recordingMessages } from "./recording.ts";
 import { type Sample, SamplePlan } from "./samples.ts";
 
 /** Messages published before we wait for the client: more would test how a slow reader catches up, not how a stream is carried. */
 const MESSAGES_UNSEEN_MAX = 256;
+/** A conflated client sees a recording in at least so many flushes: it is played in as many parts, each waited for. */
+const FLUSHES_MIN = 20;
+/** Within a part, all that listens on this event loop gets its turn after so many messages: the exchange would merge for a gateway that cannot read. */
+const MESSAGES_A_TURN = 32;
 const HOST = "127.0.0.1";
 const SESSION = "verify-session";
 const APP_KEY = "verify-app-key";
 
 /** The way from the exchange to the client: by one of the gateway's doors, or without a gateway. */
 export type Through = "websocket" | "esa" | "direct";
+
+/** How a recording is to come to the client, and what of it. */
+export interface Way {
+  readonly through: Through;
+  readonly asked: Asked;
+}
 
 /** Where the simulated exchange is, and what it asks of who connects. */
 export interface Upstream {
@@ -48,43 +58,14 @@ export interface Stage {
   startGateway(upstream: Upstream): PlayedGateway | Promise<PlayedGateway>;
 }
 
-/** A state that the client held, as `--dump` prints it. */
-export interface SampledState extends BookState {
-  readonly n: number;
-  readonly of: number;
-  readonly final: boolean;
-  readonly publishTime: number;
-}
-
-/** Where the client's book was not what the exchange had said. */
-export interface Difference {
-  readonly market: string;
-  readonly n: number;
-  readonly of: number;
-  /** The path with what it should be against what came. */
-  readonly where: string;
-}
-
-/** How a playthrough went; counted up while it runs, so that progress can be shown. */
-export class Playthrough {
-  messages = 0;
-  /** Of `changesOf`: how far it is. */
-  changes = 0;
-  changesOf = 0;
-  markets = 0;
-  states = 0;
-  /** How often the client lost its connection and resumed: right books all the same, but nobody had cut it. */
-  reconnects = 0;
-  readonly differences: Difference[] = [];
-}
-
 /**
  * Plays a recording's `mcm` messages from the simulated exchange to a client over real sockets, and compares the client's books with naive
- * ones at the samples. Between samples the client sees every message for itself. Throws OddswireError when it cannot be played to the end.
+ * ones: at the samples, between which the client sees every message for itself; or, when the client asked for conflation, at every flush.
+ * Throws OddswireError when it cannot be played to the end.
  */
 export async function playThrough(
   path: string,
-  through: Through,
+  { through, asked }: Way,
   stage: Stage,
   went: Playthrough,
   came: (state: SampledState) => void,
@@ -94,16 +75,25 @@ export async function playThrough(
   const { port } = exchange.listen(stage.listen, { host: HOST, port: 0 });
   exchange.publish(firstPt, [mark(0)]);
   const upstream = { host: HOST, port, session: SESSION, appKey: APP_KEY };
+  const judge = new Judge({ asked, computes: through !== "direct", counts, firstPt, went, came });
   let gateway: PlayedGateway | null = null;
   let onlooker: Onlooker | null = null;
   try {
     if (through !== "direct") gateway = await stage.startGateway(upstream);
     const { session, appKey } = gateway ?? upstream;
-    onlooker = new Onlooker({ wire: wireTo(upstream, gateway, through, stage), session, appKey, ...stage });
+    const wire = wireTo(upstream, gateway, through, stage);
+    const watch = (message: ChangeMessage, markets: readonly string[]) =>
+      judge.told(message, markets, stage.clock.monotonic());
+    const told = asked.conflateMs > 0 ? { told: watch } : {};
+    onlooker = judge.onlooker = new Onlooker({ wire, session, appKey, asked, ...told, ...stage });
     await onlooker.seen(0);
     const { reconnects } = onlooker;
-    await play(path, new SamplePlan(counts), exchange, onlooker, went, came);
+    const show = new Show(exchange, onlooker, judge, stage.clock);
+    if (asked.conflateMs > 0) await playInParts(path, show, went);
+    else await playToSamples(path, new SamplePlan(counts), show, went);
+    judge.lookOnceMore();
     went.reconnects = onlooker.reconnects - reconnects;
+    went.bytes = onlooker.bytes;
   } finally {
     onlooker?.close();
     await gateway?.stop();
@@ -139,61 +129,75 @@ function wireTo(upstream: Upstream, gateway: PlayedGateway | null, through: Thro
   return webSocketWire(gateway.websocketUrl);
 }
 
-async function play(
-  path: string,
-  plan: SamplePlan,
-  exchange: SimExchange,
-  onlooker: Onlooker,
-  went: Playthrough,
-  came: (state: SampledState) => void,
-): Promise<void> {
-  const books = new Map<string, NaiveBook>();
-  let marks = 0;
+/** The exchange plays, the client watches, the judge has both. */
+class Show {
+  readonly #exchange: SimExchange;
+  readonly #onlooker: Onlooker;
+  readonly #judge: Judge;
+  readonly #clock: Clock;
+  #marks = 0;
+
+  constructor(exchange: SimExchange, onlooker: Onlooker, judge: Judge, clock: Clock) {
+    this.#exchange = exchange;
+    this.#onlooker = onlooker;
+    this.#judge = judge;
+    this.#clock = clock;
+  }
+
+  publish({ pt, mc }: RecordingMessage): void {
+    this.#exchange.publish(this.#judge.published(pt as number, mc ?? []), mc ?? []);
+  }
+
+  /** Resolves when the client has all that was published. */
+  async seen(): Promise<void> {
+    this.#exchange.publish(this.#judge.published(0, []), [mark(++this.#marks)]);
+    await this.#onlooker.seen(this.#marks);
+  }
+
+  look(sample: Sample): void {
+    this.#judge.look(sample);
+  }
+
+  /** Lets everybody else have a turn. */
+  turn(): Promise<void> {
+    return new Promise((resolve) => void this.#clock.after(0, resolve));
+  }
+}
+
+async function playToSamples(path: string, plan: SamplePlan, show: Show, went: Playthrough): Promise<void> {
   let unseen = 0;
+  for await (const message of changesOf(path, went)) {
+    show.publish(message);
+    const samples = plan.take(message.mc ?? []);
+    if (samples.length === 0 && ++unseen < MESSAGES_UNSEEN_MAX) continue;
+    unseen = 0;
+    await show.seen();
+    for (const sample of samples) show.look(sample);
+  }
+  if (unseen > 0) await show.seen();
+}
+
+async function playInParts(path: string, show: Show, went: Playthrough): Promise<void> {
+  const part = Math.ceil(went.changesOf / FLUSHES_MIN);
+  let [unseen, messages] = [0, 0];
+  for await (const message of changesOf(path, went)) {
+    show.publish(message);
+    unseen += message.mc?.length ?? 0;
+    if (++messages % MESSAGES_A_TURN === 0) await show.turn();
+    if (unseen < part) continue;
+    unseen = 0;
+    await show.seen();
+  }
+  if (unseen > 0) await show.seen();
+}
+
+/** The messages that change something, counted in. */
+async function* changesOf(path: string, went: Playthrough): AsyncGenerator<RecordingMessage> {
   for await (const { message } of recordingMessages(path)) {
     if (message.op !== "mcm") continue;
     went.messages++;
-    const changes = message.mc ?? [];
-    if (changes.length === 0) continue;
-    const pt = message.pt as number;
-    exchange.publish(pt, changes);
-    for (const change of changes) applyTo(books, change);
-    went.changes += changes.length;
-    const samples = plan.take(changes);
-    if (samples.length === 0 && ++unseen < MESSAGES_UNSEEN_MAX) continue;
-    unseen = 0;
-    exchange.publish(pt, [mark(++marks)]);
-    await onlooker.seen(marks);
-    for (const sample of samples) came(look(sample, pt, books, onlooker, went));
+    if ((message.mc ?? []).length === 0) continue;
+    went.changes += message.mc?.length ?? 0;
+    yield message;
   }
-  for (const book of books.values()) lookOnceMore(book, onlooker, went);
-}
-
-function applyTo(books: Map<string, NaiveBook>, change: MarketChange): void {
-  let book = books.get(change.id);
-  if (book === undefined) books.set(change.id, (book = new NaiveBook(change.id)));
-  book.apply(change);
-}
-
-function look(
-  { market, n, of, final }: Sample,
-  publishTime: number,
-  books: ReadonlyMap<string, NaiveBook>,
-  onlooker: Onlooker,
-  went: Playthrough,
-): SampledState {
-  const expected = (books.get(market) as NaiveBook).state();
-  const state = cameThrough(market, onlooker.book(market));
-  const where = firstDifference(expected, state);
-  went.states++;
-  if (where !== null) went.differences.push({ market, n, of, where });
-  const { market: _, ...rest } = state;
-  return { market, n, of, final, publishTime, ...rest };
-}
-
-/** At the very end, so that nothing that came for other markets has spoilt one that was right at its own end. */
-function lookOnceMore(book: NaiveBook, onlooker: Onlooker, went: Playthrough): void {
-  const where = firstDifference(book.state(), cameThrough(book.market, onlooker.book(book.market)));
-  const isKnown = went.differences.some((difference) => difference.market === book.market && difference.n === book.n);
-  if (where !== null && !isKnown) went.differences.push({ market: book.market, n: book.n, of: book.n, where });
 }

@@ -16,12 +16,20 @@ export function withBestOffers(image: MarketChange): MarketChange {
   return { ...image, rc: (image.rc ?? []).map(withLevels) };
 }
 
-/** What somebody must hold of a book who asked for these fields and levels. No fields: all, as the exchange sends them, and nothing computed. */
-export function shownState(book: NaiveBook, fields: readonly FieldFlag[], ladderLevels: number): BookState {
+/**
+ * What somebody must hold of a book who asked for these fields and levels. No fields: all, as the exchange sends them, and nothing computed; nor is it without
+ * somebody who `computes`.
+ */
+export function shownState(
+  book: NaiveBook,
+  fields: readonly FieldFlag[],
+  ladderLevels: number,
+  computes = true,
+): BookState {
   const shown = new NaiveBook(book.market);
-  const image = fields.length === 0 ? book.image() : withBestOffers(book.image());
+  const image = fields.length > 0 && computes ? withBestOffers(book.image()) : book.image();
   shown.apply(fieldChoice(fields, ladderLevels).choose(image) as MarketChange);
-  return withoutBare(shown.state());
+  return fields.length > 0 ? withoutBare(shown.state()) : shown.state();
 }
 
 /** A book without runners of which nothing is shown but that they are there: whether those are told of is nobody's concern. */
