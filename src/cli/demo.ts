@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Gateway, startGateway, stderrLog } from "../app.ts";
 import { OddswireError } from "../base/errors.ts";
 import { type ConfigInput, parseConfig } from "../config.ts";
-import { type Call, type Command, LOG_OPTION, logLevel } from "./command.ts";
+import { type Call, type Command, LOG_OPTION, logLevel, type OptionSpec } from "./command.ts";
 import { DEMO_ACCOUNT, EXCHANGE_OPTIONS, type RunningExchange, startExchange } from "./exchange.ts";
 import { replayProgress } from "./progress.ts";
 import { untilStopped } from "./signals.ts";
@@ -20,6 +20,7 @@ export const demo: Command = {
   operands: "[FILE…]",
   options: {
     ...EXCHANGE_OPTIONS,
+    punters: { ...(EXCHANGE_OPTIONS.punters as OptionSpec), default: "2" },
     "http-port": { value: "PORT", help: "Page, REST and health (8080, or a free port where that is taken)." },
     "ws-port": { value: "PORT", help: "WebSocket door (8081, or a free port)." },
     "esa-port": { value: "PORT", help: "The exchange's own protocol on plain TCP (8082, or a free port)." },

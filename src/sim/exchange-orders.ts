@@ -76,11 +76,19 @@ export class OrderView implements StreamSource {
 
   #entries(position: number): string[] {
     const entries: string[] = [];
+    if (position !== NOTHING) entries.push(...this.#begunAnew(position));
     for (const market of this.#account.markets.values()) {
       const change = market.changedAt > position ? this.#market(market, position) : null;
       if (change !== null) entries.push(JSON.stringify(change));
     }
     return entries;
+  }
+
+  /** An empty full image is the exchange's way to say that all is gone. */
+  #begunAnew(position: number): string[] {
+    const { accountId, begunAnew } = this.#account;
+    const due = [...begunAnew].filter(([, changedAt]) => changedAt > position);
+    return due.map(([id]) => JSON.stringify({ id, accountId, fullImage: true } satisfies OrderMarketChange));
   }
 
   #market(market: AccountMarket, position: number): OrderMarketChange | null {

@@ -441,6 +441,7 @@ export class SimExchange {
       if (now - at < this.#limits.forgetClosedMs) return;
       this.#closedAt.delete(market);
       this.#books.forget(market.id);
+      this.orders.forget(market.id);
       for (const audience of this.#audiences.values()) audience.forget(market);
     }
   }

@@ -4,6 +4,9 @@ import { runnerKey } from "./order-market.ts";
 /** Orders an account may have, complete ones that are still remembered included. */
 export const ORDERS_MAX = 5_000;
 
+/** Markets that began anew and are remembered for having done so. */
+const BEGUN_ANEW_MAX = 1_000;
+
 /** Sizes matched at each price, each with the change that set it last; a size of 0 stays as what tells that the price is gone. */
 export class Matched {
   readonly mb = new Map<Hundredths, { size: Pence; changedAt: number }>();
@@ -68,6 +71,8 @@ export class OrderAccount {
   readonly accountId: number;
   readonly orders = new Map<string, Order>();
   readonly markets = new Map<string, AccountMarket>();
+  /** Markets that began anew, and what stood before is gone: the change that told so. */
+  readonly begunAnew = new Map<string, number>();
   /** The last change. */
   position = 0;
   /** What came after this change can be told. */
@@ -148,6 +153,18 @@ export class OrderAccount {
     for (const order of market.orders()) this.orders.delete(order.betId);
     this.markets.delete(id);
     this.logStart = Math.max(this.logStart, market.changedAt);
+  }
+
+  /** A market begins anew, as one does when a recording is played again: whoever knew of orders and positions in it is to forget them. */
+  beginAnew(id: string): void {
+    if (!this.markets.has(id)) return;
+    this.forget(id);
+    this.begunAnew.delete(id);
+    this.begunAnew.set(id, this.#next());
+    const [oldest] = this.begunAnew;
+    if (this.begunAnew.size <= BEGUN_ANEW_MAX || oldest === undefined) return;
+    this.begunAnew.delete(oldest[0]);
+    this.logStart = Math.max(this.logStart, oldest[1]);
   }
 
   /** Ends a change: everything touched since the last one is told at once. */

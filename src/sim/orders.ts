@@ -148,7 +148,11 @@ export class OrderBooks {
     market.apply(change);
     const after = market.definition;
     // A recording that is played anew: another market in all but its id.
-    if (before.status === "CLOSED" && after.status !== "CLOSED") return this.forget(market.id);
+    if (before.status === "CLOSED" && after.status !== "CLOSED") {
+      this.#markets.delete(market.id);
+      for (const account of this.accounts.values()) account.beginAnew(market.id);
+      return;
+    }
     for (const account of this.accounts.values()) {
       const mine = account.markets.get(market.id);
       if (mine === undefined) continue;
