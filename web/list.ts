@@ -55,6 +55,17 @@ export class MarketList {
     this.#draw();
   }
 
+  /** These markets have got names. */
+  named(ids: readonly string[]): void {
+    for (const id of ids) {
+      const book = this.#facts.get(id)?.book;
+      if (book === undefined) continue;
+      this.#learn(book);
+      this.#touched.add(book);
+    }
+    this.#draw();
+  }
+
   /** A full image came: these are all the markets, and those are gone. */
   loaded(books: readonly MarketBook[], removed: readonly MarketBook[]): void {
     this.#loaded = true;

@@ -133,6 +133,22 @@ describe.skipIf(CHROMIUM.kind === "missing")("the page in a browser", () => {
     await page.reload();
     await page.getByTestId("market-row").first().waitFor();
   });
+
+  test("shows the names that the gateway's list has where the stream has none, also when they come later", async () => {
+    const page = await open("#1.3");
+    await page.locator(".event h3").filter({ hasText: "Ascot" }).waitFor();
+    const runners = [{ id: 5, sortPriority: 1, status: "ACTIVE" }];
+    gateway.define("1.3", { name: undefined, eventName: undefined, runners });
+    await page.locator(".event h3").filter({ hasText: "Event 2" }).waitFor();
+    expect(await page.getByTestId("runner").first().innerText()).toContain("Runner 5");
+    gateway.names = [{ id: "1.3", name: "2m Hcap", eventName: "Epsom", runners: [{ id: 5, name: "Silver Breeze" }] }];
+    await page.locator(".event h3").filter({ hasText: "Epsom" }).waitFor();
+    await page.locator('[data-market="1.3"]').filter({ hasText: "2m Hcap" }).first().waitFor();
+    await page.getByTestId("runner").filter({ hasText: "Silver Breeze" }).waitFor();
+    await page.getByRole("searchbox").fill("breeze");
+    await page.locator(".event h3").filter({ hasText: "Arsenal" }).waitFor({ state: "detached" });
+    expect(await page.getByTestId("market-row").count()).toBe(1);
+  });
 });
 
 /** A flash is over before a slow machine has looked: the page notes what was lit. */
@@ -167,6 +183,13 @@ class Gateway {
   readonly #markets = new Map<string, Market>(worldOfThree());
   readonly #script: string;
   readonly #demo: boolean;
+  /** What its list of markets tells. */
+  names: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly eventName: string;
+    readonly runners: object[];
+  }[] = [];
   #away = false;
 
   constructor(script: string, demo: boolean) {
@@ -208,7 +231,11 @@ class Gateway {
   }
 
   #answer(request: Request, server: Bun.Server<unknown>): Response | undefined {
-    const { pathname } = new URL(request.url);
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/v1/markets" && request.headers.get("Authorization") === `Bearer ${TOKEN}`)
+      return Response.json({
+        markets: this.names.filter(({ id }) => searchParams.get("marketIds")?.split(",").includes(id)),
+      });
     const page = (name: string) => new Response(Bun.file(`${import.meta.dir}/${name}`));
     if (pathname === "/ws")
       return !this.#away && server.upgrade(request, { data: undefined })

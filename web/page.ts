@@ -12,6 +12,7 @@ import {
 import { byId } from "./dom.ts";
 import { Ladder } from "./ladder.ts";
 import { MarketList } from "./list.ts";
+import { NameLoader } from "./names.ts";
 import { Vitals } from "./vitals.ts";
 import { marketName } from "./words.ts";
 
@@ -39,6 +40,12 @@ const info = await infoAtLast();
 open(info, await credentialsFor(info));
 
 function open(info: Info, credentials: Credentials): void {
+  const session = () => (info.demo ? freshDemoSession() : Promise.resolve(credentials.session));
+  const shown = () => all.books.values();
+  const names = new NameLoader(session, shown, (ids) => {
+    list.named(ids);
+    touch();
+  });
   const connection = connect({
     url: webSocketUrl(info),
     appKey: credentials.appKey,
@@ -46,9 +53,13 @@ function open(info: Info, credentials: Credentials): void {
     state: (state) => changed(state, info),
   });
   all = connection.subscribe(LIST, {
-    change: (books) => list.touch(books),
+    change(books) {
+      list.touch(books);
+      names.want(books);
+    },
     image: (removed) => {
       list.loaded([...all.books.values()], removed);
+      names.want(shown());
       showSomething();
     },
     status: touch,

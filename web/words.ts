@@ -1,6 +1,7 @@
 import type { MarketBook, RunnerBook } from "../client/book.ts";
+import { namesOf, runnerNameOf } from "./names.ts";
 
-/** How the page says what the stream says. Names where the definition has them, otherwise the next best thing it knows. */
+/** How the page says what the stream says. Names where somebody told them, otherwise the next best thing it knows. */
 
 const SPORTS: Readonly<Record<string, string>> = {
   "1": "Football",
@@ -31,7 +32,7 @@ export function sportName(eventTypeId: string | undefined): string {
 /** "Match Odds"; from the type where there is no name; with its time where an event is a day of races. */
 export function marketName(book: MarketBook): string {
   const { name, marketType, marketTime, eventTypeId } = book.definition ?? {};
-  const words = name ?? (marketType ? titleCase(marketType) : `Market ${book.id}`);
+  const words = namesOf(book.id)?.name ?? name ?? (marketType ? titleCase(marketType) : `Market ${book.id}`);
   const time = RACING.includes(eventTypeId ?? "") && marketTime ? timeOfDay(marketTime) : "";
   return time === "" ? words : `${time} ${words}`;
 }
@@ -39,12 +40,13 @@ export function marketName(book: MarketBook): string {
 /** "Arsenal v Chelsea"; for races without a name, where they are run. */
 export function eventName(book: MarketBook): string {
   const { eventName, venue, eventId } = book.definition ?? {};
-  if (eventName ?? venue) return (eventName ?? venue) as string;
+  const words = namesOf(book.id)?.eventName ?? eventName ?? venue;
+  if (words) return words;
   return eventId ? `Event ${eventId}` : `Market ${book.id}`;
 }
 
 export function runnerName(runner: RunnerBook): string {
-  const name = runner.name ?? `Runner ${runner.id}`;
+  const name = runner.name ?? runnerNameOf(runner.id) ?? `Runner ${runner.id}`;
   return runner.hc === 0 ? name : `${name} ${runner.hc > 0 ? "+" : "−"}${Math.abs(runner.hc)}`;
 }
 
