@@ -178,17 +178,17 @@ describe("fields, levels, conflation", () => {
 
   test("levels are the best of the depth, by the command line, by each door", async () => {
     const options = ["--fields", "EX_BEST_OFFERS", "--levels", "2", "--conflate", "50"];
-    for (const through of ["websocket", "esa"]) {
+    const played = ["websocket", "esa"].map(async (through) => {
       const { code, stdout } = await oddswire(["verify", "--through", through, ...options, file("deep", deep(200))]);
       expect([through, code, stdout.trim().split("\n").at(-1)]).toEqual([through, 0, "1 passed, 0 failed"]);
-    }
+    });
+    await Promise.all(played);
   });
 
   test("what cannot be asked for is a mistake of usage", async () => {
     for (const wrong of [
       ["--fields", "EX_BEST_OFFER"],
       ["--levels", "11"],
-      ["--conflate", "120001"],
       ["--conflate", "1.5"],
     ]) {
       const { code, stderr } = await oddswire(["verify", ...wrong, "none"]);
@@ -232,19 +232,15 @@ describe.skipIf(found.kind === "missing")("the recordings", () => {
       ],
       [
         "flumine/1.197931750",
-        "esa",
-        { fields: ["EX_BEST_OFFERS_DISP", "EX_MARKET_DEF"], ladderLevels: 1, conflateMs: 50 },
-      ],
-      [
-        "flumine/1.197931750",
         "direct",
         { fields: ["EX_BEST_OFFERS_DISP", "EX_ALL_OFFERS"], ladderLevels: 2, conflateMs: 50 },
       ],
     ];
-    for (const [name, through, asked] of samples) {
+    const played = samples.map(async ([name, through, asked]) => {
       const { code, text } = await verified([`${found.path}/${name}`], through, asked);
-      expect([name, asked, code, text.split("\n").at(-1)]).toEqual([name, asked, 0, "1 passed, 0 failed"]);
-    }
+      expect([name, asked, code, text]).toEqual([name, asked, 0, expect.stringMatching(/\n1 passed, 0 failed$/)]);
+    });
+    await Promise.all(played);
   }, 30_000);
 
   for (const through of ["websocket", "esa"]) {
