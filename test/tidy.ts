@@ -17,6 +17,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   feeds: 3,
   cluster: 3,
   delivery: 3,
+  orders: 3,
   edge: 4,
   ops: 5,
   sim: 5,

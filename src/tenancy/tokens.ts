@@ -12,9 +12,14 @@ export interface Visitor {
   readonly marketsMax: number;
 }
 
+/** Whose of the account's orders somebody may see: all of them, or those whose customerStrategyRef begins with a prefix (which is not empty). */
+export type OrderRights = "account" | { readonly refPrefix: string };
+
 /** What a token stands for: a visitor, and how many connections it may have open at once. */
 export interface Account extends Visitor {
   readonly connectionsMax: number;
+  /** Absent: none. */
+  readonly orders?: OrderRights;
 }
 
 export interface TokenEntry extends Partial<Omit<Account, "name">> {
@@ -80,6 +85,7 @@ export function accountOf(said: Omit<TokenEntry, "token">): Account {
     connectionsMax: said.connectionsMax ?? ACCOUNT_DEFAULTS.connectionsMax,
     subscriptionsMax: said.subscriptionsMax ?? ACCOUNT_DEFAULTS.subscriptionsMax,
     marketsMax: said.marketsMax ?? ACCOUNT_DEFAULTS.marketsMax,
+    orders: said.orders,
   };
 }
 
