@@ -1,11 +1,14 @@
 import type { MarketBook, RunnerBook } from "../../client/book.ts";
 import type { ConnectionState } from "../../client/connection.ts";
 import type { PriceSize } from "../../client/messages.ts";
+import type { MarketNames } from "./watch-names.ts";
 
 /** What a drawing shows. */
 export interface Sight {
   readonly market: string;
   readonly book: MarketBook | null;
+  /** Where the definition has none; null: nor are they known otherwise. */
+  readonly names?: MarketNames | null;
   /** The first image is complete: a book that is not there is not there. */
   readonly loaded: boolean;
   readonly state: ConnectionState;
@@ -33,7 +36,7 @@ const HEAD_LINES = 4;
 /** The ladder as lines of text, none wider than the paper. Pure: the same sight gives the same lines. */
 export function ladderLines(sight: Sight, paper: Paper): string[] {
   const paint = paper.color ? colors : plain;
-  const { book } = sight;
+  const { book, names: known = null } = sight;
   const connection = connectionWords(sight);
   if (book === null) {
     const words = sight.loaded ? missing(sight.market) : `Waiting for market ${sight.market}`;
@@ -44,21 +47,33 @@ export function ladderLines(sight: Sight, paper: Paper): string[] {
   const runners = book.inOrder().filter(({ status }) => status !== "HIDDEN");
   const room = Math.max(1, Math.floor((paper.rows - HEAD_LINES - 2) / 2));
   return [
-    ...heading(book, connection, paper.columns, paint),
+    ...heading(book, known, connection, paper.columns, paint),
     "",
     paint.faint(cut(columnNames(names, levels), paper.columns)),
     ...runners
       .slice(0, room)
       .flatMap((runner) =>
-        runnerLines(runner, names, levels, book.bettable ? paint : { ...paint, back: paint.faint, lay: paint.faint }),
+        runnerLines(
+          runner,
+          nameOf(runner, known),
+          names,
+          levels,
+          book.bettable ? paint : { ...paint, back: paint.faint, lay: paint.faint },
+        ),
       ),
     ...(runners.length > room ? [paint.faint(`and ${runners.length - room} more runners`)] : []),
   ];
 }
 
-function heading(book: MarketBook, connection: string, columns: number, paint: Paint): string[] {
+function heading(
+  book: MarketBook,
+  names: MarketNames | null,
+  connection: string,
+  columns: number,
+  paint: Paint,
+): string[] {
   const { eventName, name, marketType } = book.definition ?? {};
-  const title = [eventName, name ?? marketType, book.id].filter(Boolean).join(" · ");
+  const title = [names?.eventName ?? eventName, names?.name ?? name ?? marketType, book.id].filter(Boolean).join(" · ");
   const flags = `${book.status ?? "UNKNOWN"}${book.inPlay ? " IN-PLAY" : ""}${book.stale ? " STALE" : ""}`;
   const matched = book.totalMatched === null ? "" : `${amount(book.totalMatched)} matched`;
   const painted = book.bettable ? paint.good : paint.bad;
@@ -73,11 +88,11 @@ function columnNames(names: number, levels: number): string {
 }
 
 /** Prices on one line, their sizes below. */
-function runnerLines(runner: RunnerBook, names: number, levels: number, paint: Paint): string[] {
+function runnerLines(runner: RunnerBook, called: string, names: number, levels: number, paint: Paint): string[] {
   const { back, lay } = runner.best(levels);
   const state = runner.status === null || runner.status === "ACTIVE" ? "" : ` (${runner.status})`;
   const handicap = runner.hc === 0 ? "" : ` ${runner.hc > 0 ? "+" : ""}${runner.hc}`;
-  const name = cut(`${runner.name ?? runner.id}${handicap}`, names - state.length - 1);
+  const name = cut(`${called}${handicap}`, names - state.length - 1);
   const row = (left: string, last: string, of: (entry: PriceSize) => string) => {
     const cells = (entries: readonly PriceSize[]) =>
       Array.from({ length: levels }, (_, level) => (entries[level] ? of(entries[level]) : "").padStart(CELL));
@@ -86,6 +101,10 @@ function runnerLines(runner: RunnerBook, names: number, levels: number, paint: P
     return `${left.padEnd(names)}${last.padStart(LAST)}${backs.join("")}${best} ${bestLay}${lays.join("")}`;
   };
   return [row(`${name}${state}`, price(runner.ltp), ([of]) => price(of)), row("", "", ([, size]) => amount(size))];
+}
+
+function nameOf({ id, hc, name }: RunnerBook, names: MarketNames | null): string {
+  return names?.runners.get(`${id}/${hc}`) ?? name ?? String(id);
 }
 
 export function connectionWords({ state, messageAgeMs, refusal }: Sight): string {
@@ -106,12 +125,12 @@ export function connectionWords({ state, messageAgeMs, refusal }: Sight): string
 }
 
 /** One line for one change: when, how it stands, and each runner's best prices. */
-export function changeLine(book: MarketBook): string {
+export function changeLine(book: MarketBook, names: MarketNames | null = null): string {
   const best = ([entry]: readonly PriceSize[]) =>
     entry === undefined ? "-" : `${price(entry[0])}@${amount(entry[1])}`;
   const runners = book.inOrder().map((runner) => {
     const { back, lay } = runner.best(1);
-    return `${runner.name ?? runner.id} ${best(back)} / ${best(lay)}`;
+    return `${nameOf(runner, names)} ${best(back)} / ${best(lay)}`;
   });
   const flags = `${book.status ?? "UNKNOWN"}${book.inPlay ? " IN-PLAY" : ""}${book.stale ? " STALE" : ""}`;
   return [new Date(book.publishTime).toISOString(), flags, `${amount(book.totalMatched)} matched`, ...runners].join(

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { FakeClock, FakeServer } from "../../client/testing/fake.ts";
 import { findDoor, type WatchOptions, watch } from "./watch.ts";
+import { askNames } from "./watch-names.ts";
 
 describe("watching a market", () => {
   test("draws in place, at most ten times a second, and ends on Ctrl-C with the cursor back", async () => {
@@ -90,6 +91,55 @@ describe("watching a market", () => {
   });
 });
 
+describe("names", () => {
+  const known = { name: "Match Odds", eventName: "Ars v Che", runners: new Map([["1/0", "The Gunners"]]) };
+
+  test("come from the gateway's list, once it has them", async () => {
+    const answers = [null, null, known];
+    const { server, clock, out, stop, code, image } = start(
+      { names: async () => answers.shift() ?? null },
+      { isTTY: true },
+    );
+    await settled();
+    server.wire.accept();
+    image();
+    for (let n = 0; n < 3; n++) {
+      clock.pass(2_100);
+      await settled();
+    }
+    clock.pass(200);
+    expect(Bun.stripANSI(out.writes.at(-1) as string)).toContain("Ars v Che · Match Odds · 1.1");
+    expect(Bun.stripANSI(out.writes.at(-1) as string)).toContain("The Gunners");
+    expect(answers).toEqual([]);
+    stop();
+    expect([await code, clock.waiting]).toEqual([0, 0]);
+  });
+
+  test("are asked for with the session, and nothing is said where there are none", async () => {
+    let asked: unknown[] = [];
+    const get = (answer: unknown, status = 200) =>
+      (async (url: URL, init: RequestInit) => {
+        asked = [url.href, new Headers(init.headers).get("Authorization")];
+        if (answer instanceof Error) throw answer;
+        return Response.json(answer, { status });
+      }) as unknown as typeof fetch;
+    const runners = [
+      { id: 1, hc: -0.5, name: "The Gunners" },
+      { id: 2, hc: 0, name: null },
+    ];
+    const market = { name: "Match Odds", eventName: null, runners };
+    expect(await askNames("http://h/#1.1", "s", "1.1", get({ markets: [market] }))).toEqual({
+      name: "Match Odds",
+      eventName: null,
+      runners: new Map([["1/-0.5", "The Gunners"]]),
+    });
+    expect(asked).toEqual(["http://h/v1/markets?marketIds=1.1", "Bearer s"]);
+    for (const answer of [{ markets: [] }, { markets: [{ ...market, name: null }] }, {}, new Error("gone")])
+      expect(await askNames("http://h/", "s", "1.1", get(answer))).toBeNull();
+    expect(await askNames("http://h/", "s", "1.1", get({}, 401))).toBeNull();
+  });
+});
+
 describe("where the door is", () => {
   test("a WebSocket address is the door itself", async () => {
     expect(await findDoor("wss://h/x")).toEqual({ url: "wss://h/x" });
@@ -121,6 +171,10 @@ describe("where the door is", () => {
     for (const url of ["nonsense", "ftp://h/", ""]) expect(findDoor(url)).rejects.toThrow("is no address of a gateway");
   });
 });
+
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+}
 
 class Paper {
   readonly writes: string[] = [];

@@ -5,6 +5,7 @@ import type { OpenWire } from "../../client/wire.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { OddswireError } from "../base/errors.ts";
 import { changeLine, connectionWords, ladderLines, missing, type Paper, type Sight } from "./ladder-text.ts";
+import { askNames, type MarketNames } from "./watch-names.ts";
 
 /** Where the ladder is drawn: what `process.stdout` is. */
 export interface Screen {
@@ -28,6 +29,8 @@ export interface WatchOptions {
   readonly color?: boolean;
   readonly clock?: Clock;
   readonly wire?: OpenWire;
+  /** Asks what the market is called, where its definition does not say; null: not known yet. By default the page is asked. */
+  readonly names?: () => Promise<MarketNames | null>;
 }
 
 /** A terminal is drawn at most this often, milliseconds: ten times a second is as fast as anybody reads. */
@@ -36,6 +39,8 @@ const DRAW_MS_MIN = 100;
 const DRAW_MS_MAX = 200;
 /** How long the gateway may take to say where its door is, milliseconds. */
 const INFO_MS_MAX = 5_000;
+/** How long until a name that was not known is asked for again, milliseconds: a new market has it within seconds. */
+const NAMES_MS = 2_000;
 /** How long `once` waits for a book, milliseconds. */
 const ONCE_MS_MAX = 20_000;
 /** What the person at the terminal can do about a refusal. */
@@ -52,8 +57,18 @@ const FIELDS = ["EX_ALL_OFFERS", "EX_TRADED_VOL", "EX_LTP", "EX_MARKET_DEF"] as 
 
 /** Shows a market's live ladder until Ctrl-C. Resolves to the exit code: 1 where the gateway refused, or `once` found no such market. */
 export async function watch(options: WatchOptions): Promise<number> {
-  const door = options.wire ? { url: options.url } : await findDoor(options.url);
-  return new Promise((resolve) => new Watching({ ...door, ...defined(options), url: door.url }, resolve));
+  const door: Door = options.wire ? { url: options.url } : await findDoor(options.url);
+  const all = { ...door, ...defined(options), url: door.url };
+  const names = options.names ?? namesFrom(options, all.session);
+  const known = names === undefined ? null : await names();
+  return new Promise((resolve) => new Watching({ ...all, ...(names && { names }) }, known, resolve));
+}
+
+/** The page's list has names; a WebSocket door has none. */
+function namesFrom({ url, market, wire }: WatchOptions, session: string | undefined): WatchOptions["names"] {
+  return wire === undefined && url.startsWith("http") && session !== undefined
+    ? () => askNames(url, session, market)
+    : undefined;
 }
 
 interface Door {
@@ -113,6 +128,8 @@ class Watching {
   readonly #connection: Connection;
   #state: ConnectionState = { kind: "connecting" };
   readonly #end: (code: number) => void;
+  #names: MarketNames | null;
+  #namesTimer: Timer | null = null;
   readonly #stop = () => this.#finish(0);
   #book: MarketBook | null = null;
   #loaded = false;
@@ -124,8 +141,9 @@ class Watching {
   #told = "";
   #finished = false;
 
-  constructor(options: WatchOptions, end: (code: number) => void) {
+  constructor(options: WatchOptions, names: MarketNames | null, end: (code: number) => void) {
     this.#options = options;
+    this.#names = names;
     this.#end = end;
     this.#clock = options.clock ?? systemClock;
     this.#connection = connect({
@@ -142,6 +160,18 @@ class Watching {
     else for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, this.#stop);
     if (options.once) this.#timer = this.#clock.after(ONCE_MS_MAX, () => this.#giveUp());
     else this.#draw();
+    this.#askNames();
+  }
+
+  /** Until they are known. */
+  #askNames(): void {
+    const { names, once } = this.#options;
+    if (this.#names !== null || names === undefined || once || this.#finished) return;
+    this.#namesTimer = this.#clock.after(NAMES_MS, async () => {
+      this.#names = await names();
+      if (this.#names !== null && !this.#finished) this.#drawSoon();
+      this.#askNames();
+    });
   }
 
   #subscribe(): void {
@@ -170,7 +200,7 @@ class Watching {
     if (this.#finished) return;
     if (this.#options.once) this.#printOnce();
     else if (this.#options.out.isTTY) this.#drawSoon();
-    else this.#tell(this.#book === null ? missing(this.#options.market) : changeLine(this.#book));
+    else this.#tell(this.#book === null ? missing(this.#options.market) : changeLine(this.#book, this.#names));
   }
 
   #connectionChanged(state: ConnectionState): void {
@@ -236,6 +266,7 @@ class Watching {
     return {
       market: this.#options.market,
       book: this.#book,
+      names: this.#names,
       loaded: this.#loaded,
       state: this.#state,
       // the first change of state comes while it is being made
@@ -257,6 +288,7 @@ class Watching {
     if (this.#finished) return;
     this.#finished = true;
     this.#timer?.cancel();
+    this.#namesTimer?.cancel();
     this.#options.signal?.removeEventListener("abort", this.#stop);
     if (this.#drawn > 0) this.#options.out.write("\x1b[?25h");
     this.#connection?.close();
