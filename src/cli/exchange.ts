@@ -202,7 +202,8 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
     workload !== undefined
       ? new EventDay(workload === "W1" ? W1 : W2, stage)
       : new World(
-          { markets, ...(changesPerSecond && { changesPerSecond }) },
+          // as on the live stream: names are the catalogue's
+          { markets, names: false, ...(changesPerSecond && { changesPerSecond }) },
           {
             ...stage,
             publish: (pt, changes) =>
