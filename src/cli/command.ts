@@ -170,7 +170,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   simulate: async () => (await import("./simulate.ts")).simulate,
   watch: async () => (await import("./watch.ts")).watch,
   verify: async () => (await import("./verify.ts")).verify,
+  shadow: async () => (await import("./shadow.ts")).shadow,
   check: async () => (await import("./check.ts")).check,
+  password: async () => (await import("./password.ts")).password,
 };
 
 /** Runs what was asked for; resolves to the exit code. Mistakes are one line on standard error that says what to do; 2 for usage. */
