@@ -9,10 +9,8 @@ interface Side {
   readonly offers: LadderKind;
   readonly dearestFirst: boolean;
 }
-const SIDES: readonly Side[] = [
-  { levels: LADDER.batb, offers: LADDER.atb, dearestFirst: true },
-  { levels: LADDER.batl, offers: LADDER.atl, dearestFirst: false },
-];
+const BACK: Side = { levels: LADDER.batb, offers: LADDER.atb, dearestFirst: true };
+const LAY: Side = { levels: LADDER.batl, offers: LADDER.atl, dearestFirst: false };
 
 /** Levels shift together, so a change of any within the depth sends all of them, emptied ones as [level, 0, 0]. */
 export function levelsSince(
@@ -50,22 +48,35 @@ export function bestOffersSince(
   depth: number,
   into: ChangeBatch,
 ): void {
-  for (const side of SIDES) sideSince(book, runner, side, since, img, depth, into);
+  const { ladders } = book;
+  let [batb, batl, atb, atl] = [0, 0, 0, 0];
+  for (let at = book.firstLadder(runner); at !== 0; at = ladders.next(at)) {
+    const kind = ladders.kind(at);
+    if (kind === LADDER.batb) batb = at;
+    else if (kind === LADDER.batl) batl = at;
+    else if (kind === LADDER.atb) atb = at;
+    else if (kind === LADDER.atl) atl = at;
+  }
+  sideSince(book, runner, BACK, batb, atb, since, img, depth, into);
+  sideSince(book, runner, LAY, batl, atl, since, img, depth, into);
 }
 
+/** `levels` and `offers` are the addresses of the side's ladders, 0 where it has none. */
 function sideSince(
   book: Book,
   runner: number,
   side: Side,
+  levels: number,
+  offers: number,
   since: number,
   img: boolean,
   depth: number,
   into: ChangeBatch,
 ): void {
   const { ladders } = book;
-  const levels = ladderOf(book, runner, side.levels);
-  const offers = ladderOf(book, runner, side.offers);
   const levelsChanged = levels !== 0 && ladders.last(levels) > since;
+  const offersChanged = offers !== 0 && ladders.last(offers) > since;
+  if (!levelsChanged && !offersChanged) return;
   if (offers === 0 || stands(ladders, levels, since)) {
     if (levelsChanged) levelsSince(book, levels, since, img, depth, into);
     return;
@@ -85,18 +96,10 @@ function sideSince(
   if (into.length === marked) into.length = start;
 }
 
-/** The address of the runner's ladder of this kind, 0 when it has none. */
-function ladderOf(book: Book, runner: number, kind: LadderKind): number {
-  const { ladders } = book;
-  let at = book.firstLadder(runner);
-  while (at !== 0 && ladders.kind(at) !== kind) at = ladders.next(at);
-  return at;
-}
-
 /** Whether a level ladder shows a level that has stood since then or longer. */
 function stands(ladders: Ladders, levels: number, since: number): boolean {
   if (levels === 0) return false;
-  for (let i = ladders.count(levels) - 1; i >= 0; i--)
+  for (let i = 0, count = ladders.count(levels); i < count; i++)
     if (ladders.size(levels, i) !== 0 && ladders.changed(levels, i) <= since) return true;
   return false;
 }
@@ -104,7 +107,6 @@ function stands(ladders: Ladders, levels: number, since: number): boolean {
 /** Whether one of the best `depth` offers changed since then, or one went that was among them. */
 function bestChanged(book: Book, runner: number, side: Side, offers: number, since: number, depth: number): boolean {
   const { ladders, deletions } = book;
-  if (ladders.last(offers) <= since) return false;
   const count = Math.min(depth, ladders.count(offers));
   for (let level = 0; level < count; level++)
     if (ladders.changed(offers, placeOf(ladders, side, offers, level)) > since) return true;
