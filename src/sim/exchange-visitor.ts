@@ -36,6 +36,8 @@ export class Visitor {
   /** Writes as they arrived, one entry a `data` call. */
   readonly chunks: string[] = [];
   readonly #socket: Socket;
+  /** Takes characters that are cut by a read. */
+  readonly #utf8 = new TextDecoder();
   #received = "";
   #unsent = Buffer.alloc(0);
   #segments: MarketChange[] = [];
@@ -46,7 +48,7 @@ export class Visitor {
     this.initialClk = before?.initialClk ?? null;
     this.clk = before?.clk ?? null;
     this.#socket = dial(to, {
-      data: (_socket, bytes) => this.#data(Buffer.from(bytes).toString()),
+      data: (_socket, bytes) => this.#data(this.#utf8.decode(bytes, { stream: true })),
       drain: () => this.#write(),
       close: (_socket, error) => {
         this.closed = error ?? "quietly";
