@@ -172,8 +172,9 @@ describe("who may ask", () => {
 
   test("each visitor so many times a second, whatever the others ask", async () => {
     const { rpc, clock } = setUp(3);
+    const filter = { marketIds: ["1.1"] };
     const code = async (headers = GOOD) =>
-      (await rpc("listEvents", { filter: {} }, headers)).body.error?.data.APINGException.errorCode;
+      (await rpc("listEvents", { filter }, headers)).body.error?.data.APINGException.errorCode;
     expect([await code(), await code(), await code(), await code()]).toEqual([
       undefined,
       undefined,
@@ -183,6 +184,19 @@ describe("who may ask", () => {
     expect(await code({ ...GOOD, "X-Authentication": "token-of-bert" })).toBeUndefined();
     clock.advance(1_000);
     expect(await code()).toBeUndefined();
+  });
+
+  test("fewer times where all markets are looked through, and a batch is as much as what is in it", async () => {
+    const { rpc, send, clock } = setUp(20);
+    const all = async () => (await rpc("listEvents", { filter: {} })).body.error?.message;
+    expect([await all(), await all(), await all()]).toEqual([undefined, undefined, "ANGX-0008"]);
+    clock.advance(1_000);
+    const call = { jsonrpc: "2.0", method: "SportsAPING/v1.0/listMarketBook", params: { marketIds: ["1.1"] } };
+    const batch = async (calls: number) => {
+      const { body } = await send(RPC, JSON.stringify(new Array(calls).fill(call)));
+      return body.filter(({ result }: Json) => result !== undefined).length;
+    };
+    expect([await batch(20), await batch(1)]).toEqual([20, 0]);
   });
 });
 

@@ -128,7 +128,7 @@ function offers(book: Book, runner: number, virtualise: boolean): { back: number
   const [display, ...plain] = PAIRS;
   for (const [backs, lays] of virtualise ? [display, ...plain] : plain) {
     const [back, lay] = [ladderAt(book, runner, backs), ladderAt(book, runner, lays)];
-    if (prices(book, back).length > 0 || prices(book, lay).length > 0) return { back, lay };
+    if (sizes(book, back) > 0 || sizes(book, lay) > 0) return { back, lay };
   }
   return { back: NONE, lay: NONE };
 }
@@ -138,9 +138,17 @@ export function totalAvailable(book: Book): number {
   let total = 0;
   for (let runner = book.firstRunner; runner !== NONE; runner = book.nextRunner(runner)) {
     const { back, lay } = offers(book, runner, false);
-    for (const at of [back, lay]) for (const { size } of prices(book, at)) total += size;
+    total += sizes(book, back) + sizes(book, lay);
   }
   return Math.round(total * 100) / 100;
+}
+
+/** What stands in a ladder, added up. */
+function sizes(book: Book, at: number): number {
+  const { ladders } = book;
+  let sum = 0;
+  for (let i = 0, count = at === NONE ? 0 : ladders.count(at); i < count; i++) sum += ladders.size(at, i);
+  return sum;
 }
 
 /** Level ladders have the best first already; price ladders stand by price, ascending. */
