@@ -8,16 +8,21 @@ import type { Config } from "./config.ts";
 import { httpDoor } from "./edge/http.ts";
 import { bunServe } from "./edge/server.ts";
 import { bunDial } from "./edge/sockets.ts";
-import { bunPost, EXCHANGE_DEFAULTS, ExchangeClient } from "./exchange/client.ts";
+import { bunPost, EXCHANGE_DEFAULTS, ExchangeClient, type Upstream } from "./exchange/client.ts";
 import type { Credentials } from "./exchange/identity.ts";
-import { IdentitySession, SESSION_DEFAULTS, type Session, staticSession } from "./exchange/session.ts";
+import type { OrderClient } from "./exchange/orders.ts";
+import { IdentitySession, SESSION_DEFAULTS, type Session, shared, staticSession } from "./exchange/session.ts";
+import type { StreamOptions } from "./exchange/stream.ts";
 import { Cache } from "./market/cache.ts";
+import type { MarketFilter } from "./market/filter.ts";
 import { FIELD, type FieldSet, type Sink } from "./market/types.ts";
 import { Bookshop } from "./ops/bookshop.ts";
 
 /** What a started gateway is known by. */
 export interface Gateway {
-  readonly source: ExchangeClient;
+  readonly source: Upstream;
+  /** The account's order stream; null where orders are not enabled. */
+  readonly orders: OrderClient | null;
   readonly cache: Cache;
   readonly httpUrl: string | null;
   readonly httpsUrl: string | null;
@@ -53,7 +58,7 @@ export async function startGateway(config: Config, extras: GatewayExtras = {}): 
   const epoch = Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("base64url");
   const cache = new Cache({ epoch, clock, ...config.cache });
   const session = exchangeSession(config.exchange, clock, log);
-  const source = exchangeClient(config, session, clock, log);
+  const source = await upstreamOf(config, session, clock, log);
   if (config.role === "ingest") return ingest(config, source, cache, clock);
   // A process that serves nobody loads no doors: they are memory that the books can have.
   const { openDoors } = await import("./doors.ts");
@@ -68,7 +73,7 @@ export function stderrLog(level: LogLevel): Log {
 }
 
 /** Holds the stream and the books and serves nobody: what feeds edges elsewhere. */
-function ingest({ doors }: Config, source: ExchangeClient, cache: Cache, clock: Clock): Gateway {
+function ingest({ doors }: Config, source: Upstream, cache: Cache, clock: Clock): Gateway {
   let timer: Timer = clock.after(SWEEP_MS, sweep);
   function sweep(): void {
     cache.sweep();
@@ -93,6 +98,7 @@ function ingest({ doors }: Config, source: ExchangeClient, cache: Cache, clock: 
   source.start(sink);
   return {
     source,
+    orders: null,
     cache,
     httpUrl: httpUrl(doors.http.host, http.port),
     httpsUrl: null,
@@ -111,7 +117,7 @@ function ingest({ doors }: Config, source: ExchangeClient, cache: Cache, clock: 
 }
 
 /** What `/v1/info` says of every gateway. */
-export function gatewayInfo(role: Config["role"], source: ExchangeClient, cache: Cache): object {
+export function gatewayInfo(role: Config["role"], source: Upstream, cache: Cache): object {
   const { sourceState, messages, connects } = source;
   const feed = {
     state: sourceState,
@@ -134,8 +140,8 @@ export function reachable(host: string): string {
 }
 
 /** True once the exchange's first image is whole. */
-export function isReady(source: ExchangeClient, cache: Cache): boolean {
-  return source.images + source.resumes > 0 && !cache.midGroup;
+export function isReady(source: Upstream, cache: Cache): boolean {
+  return source.isComplete && !cache.midGroup;
 }
 
 /** The fields that the stream carries. */
@@ -148,24 +154,48 @@ export function trusted({ caFile }: Config["exchange"]): string | undefined {
   return caFile === undefined ? undefined : readText(caFile);
 }
 
-function exchangeClient({ exchange }: Config, session: Session, clock: Clock, log: Log): ExchangeClient {
-  const { host, port, appKey, filter, ladderLevels, conflateMs, heartbeatMs } = exchange;
-  const { settings } = EXCHANGE_DEFAULTS;
-  const waits = { ...settings.waits, retry: { firstMs: exchange.retryFirstMs, maxMs: exchange.retryMaxMs } };
+/** One connection, unless more are asked for. */
+async function upstreamOf(config: Config, session: Session, clock: Clock, log: Log): Promise<Upstream> {
+  const { filter, shards, demand } = config.exchange;
+  if (shards.length === 0 && !demand.enabled) return exchangeClient(config, "exchange", filter, session, clock, log);
+  const { poolOf } = await import("./exchange/pool-of.ts");
+  const client = (name: string, of: MarketFilter) => exchangeClient(config, name, of, shared(session), clock, log);
+  return poolOf({ base: filter, shards, demand, client, stopped: () => session.stop() }, { clock, log });
+}
+
+function exchangeClient(
+  { exchange }: Config,
+  name: string,
+  filter: MarketFilter,
+  session: Session,
+  clock: Clock,
+  log: Log,
+): ExchangeClient {
+  const { ladderLevels, conflateMs } = exchange;
   const options = {
-    ...EXCHANGE_DEFAULTS,
-    name: "exchange",
-    host,
-    port,
-    tls: exchange.tls ? { ca: trusted(exchange) } : ("off" as const),
-    appKey,
+    ...streamOptions(exchange, name),
     filter,
     fields: carriedFields(exchange),
     ladderLevels,
     conflateMs,
-    settings: { ...settings, heartbeatMs, waits },
   };
   return new ExchangeClient(options, { dial: bunDial, session, clock, random: systemRandom, log });
+}
+
+/** Where the exchange is and how it is spoken to, for one connection of that name. */
+export function streamOptions(exchange: Config["exchange"], name: string): StreamOptions {
+  const { host, port, appKey, heartbeatMs, retryFirstMs, retryMaxMs } = exchange;
+  const { settings, lineBytesMax } = EXCHANGE_DEFAULTS;
+  const waits = { ...settings.waits, retry: { firstMs: retryFirstMs, maxMs: retryMaxMs } };
+  return {
+    name,
+    host,
+    port,
+    tls: exchange.tls ? { ca: trusted(exchange) } : ("off" as const),
+    appKey,
+    lineBytesMax,
+    settings: { ...settings, heartbeatMs, waits },
+  };
 }
 
 function exchangeSession(exchange: Config["exchange"], clock: Clock, log: Log): Session {

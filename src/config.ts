@@ -2,6 +2,7 @@ import * as z from "zod";
 import { OddswireError } from "./base/errors.ts";
 import { readText } from "./base/file.ts";
 import { nearest } from "./base/nearest.ts";
+import { apart } from "./exchange/demand.ts";
 import { FIELD, type FieldName } from "./market/types.ts";
 import { PASSWORD_HASH } from "./tenancy/passwords.ts";
 import { SESSIONS_DEFAULTS } from "./tenancy/sessions.ts";
@@ -80,6 +81,32 @@ const Exchange = z.strictObject({
       "The exchange's API, where names come from; https://api.betfair.com where host is one of betfair.com, otherwise none, and ids for names.",
     ),
   filter: Filter.default({}).describe("The markets to carry; empty means all that the account may see."),
+  shards: z
+    .array(Filter)
+    .max(10)
+    .default([])
+    .describe(
+      "Filters, no two with a market in common: one more connection each, for the markets of `filter` that pass it.",
+    ),
+  demand: z
+    .strictObject({
+      enabled: z.boolean().default(false).describe("Carry only markets that somebody subscribes to."),
+      connections: z
+        .int()
+        .min(1)
+        .max(10)
+        .default(2)
+        .describe("Connections to spread them over; of the account's, which are ten."),
+      marketsPerConnectionMax: z
+        .int()
+        .min(1)
+        .max(20_000)
+        .default(200)
+        .describe("Markets that the exchange lets one subscription have."),
+      graceMs: ms().default(30_000).describe("How long a market is carried on after the last who wanted it has gone."),
+    })
+    .prefault({})
+    .describe("Only what is wanted."),
   fields: z.array(z.enum(FIELD_NAMES)).default(FIELD_NAMES).describe("The fields to carry."),
   ladderLevels: z.int().min(1).max(10).default(10).describe("Depth of level ladders."),
   conflateMs: ms().max(120_000).default(0).describe("How long the exchange may hold changes back to merge them."),
@@ -164,6 +191,12 @@ const Visitor = z.strictObject({
   connectionsMax: z.int().min(1).default(1000).describe("Connections at a time."),
   subscriptionsMax: z.int().min(1).max(1000).default(20).describe("Subscriptions at a time on one WebSocket."),
   marketsMax: z.int().min(1).default(100_000).describe("Markets in one subscription."),
+  orders: z
+    .union([z.literal("account"), z.strictObject({ refPrefix: z.string().min(1) })])
+    .optional()
+    .describe(
+      'Whose orders it may see: `{"refPrefix": "alpha-"}` those whose customerStrategyRef begins so, "account" all; absent: none.',
+    ),
 });
 
 /** Everything that can be set, in one place: type, bounds, default, and what it is for. */
@@ -206,6 +239,17 @@ const Config = z.strictObject({
     })
     .prefault({})
     .describe("Tokens that a login gives."),
+  orders: z
+    .strictObject({
+      enabled: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Carry the account's orders too, for visitors that may see them; one more connection of the account's, which are ten.",
+        ),
+    })
+    .prefault({})
+    .describe("The order stream."),
   cache: z
     .strictObject({
       retentionMs: ms()
@@ -282,6 +326,8 @@ interface JsonSchema {
   readonly description?: string;
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly const?: string;
+  readonly anyOf?: readonly JsonSchema[];
 }
 
 /** Everything that can be set, in the schema's order. */
@@ -311,7 +357,9 @@ function envName(path: readonly string[]): string {
   return [ENV_PREFIX, ...path].map((part) => part.replace(/([a-z])([A-Z])/g, "$1_$2").toUpperCase()).join("_");
 }
 
-function typeName({ type, enum: words, items, minimum, maximum }: JsonSchema): string {
+function typeName({ type, enum: words, items, minimum, maximum, anyOf, const: word }: JsonSchema): string {
+  if (anyOf !== undefined) return anyOf.map(typeName).join(" | ");
+  if (word !== undefined) return word;
   if (words !== undefined) return words.join(" | ");
   if (type === "array") return `list of ${items?.enum === undefined ? (items?.type ?? "any") : "field names"}`;
   if (type === "integer") return `${minimum ?? 0} to ${maximum === undefined || maximum > 2 ** 52 ? "any" : maximum}`;
@@ -398,6 +446,7 @@ function contradictions({ exchange, cache, doors, visitors }: Config): string[] 
   }
   if ((exchange.certFile === undefined) !== (exchange.keyFile === undefined))
     found.push("exchange: certFile and keyFile belong together");
+  found.push(...shardMistakes(exchange));
   return [...found, ...visitorContradictions(visitors, doors.certLogin !== undefined)];
 }
 
@@ -414,5 +463,39 @@ function visitorContradictions(visitors: Config["visitors"], withCertificates: b
     const said = visitors.flatMap((visitor) => visitor[key] ?? []);
     if (new Set(said).size !== said.length) found.push(`visitors: two have the same ${key}`);
   }
+  found.push(...sharedOrders(visitors));
   return found;
+}
+
+/** Two streams that both speak for a market would tell its story twice. */
+function shardMistakes({ shards, demand }: Config["exchange"]): string[] {
+  if (shards.length > 0 && demand.enabled) return ["exchange: shards and demand.enabled exclude each other"];
+  return shards.flatMap((shard, n) =>
+    shards
+      .slice(n + 1)
+      .flatMap((other, m) =>
+        apart(shard, other)
+          ? []
+          : [
+              `exchange.shards: ${n + 1} and ${n + m + 2} may have a market in common; give both values of the same field, none twice`,
+            ],
+      ),
+  );
+}
+
+/** A reference that begins with both prefixes would be told to both. */
+function sharedOrders(visitors: Config["visitors"]): string[] {
+  const owners = visitors.flatMap(({ tenant, name, orders }) =>
+    orders === undefined || orders === "account" ? [] : [{ who: `${tenant}/${name}`, prefix: orders.refPrefix }],
+  );
+  return owners.flatMap((one, i) =>
+    owners
+      .slice(i + 1)
+      .filter((other) => one.who !== other.who)
+      .filter(({ prefix }) => prefix.startsWith(one.prefix) || one.prefix.startsWith(prefix))
+      .map(
+        (other) =>
+          `visitors: ${one.who} and ${other.who} would see each other's orders: refPrefix "${one.prefix}" and "${other.prefix}" overlap`,
+      ),
+  );
 }

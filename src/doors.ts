@@ -9,6 +9,7 @@ import {
   httpUrl,
   isReady,
   reachable,
+  streamOptions,
   trusted,
 } from "./app.ts";
 import type { Clock } from "./base/clock.ts";
@@ -24,14 +25,16 @@ import { type HttpHandler, httpDoor } from "./edge/http.ts";
 import { identityRoute } from "./edge/identity.ts";
 import { Lobby } from "./edge/lobby.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
-import { bunListen } from "./edge/sockets.ts";
+import { bunDial, bunListen } from "./edge/sockets.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
 import { CATALOGUE_BYTES_MAX, CATALOGUE_DEFAULTS, Catalogue } from "./exchange/catalogue.ts";
-import { bunPost, type ExchangeClient } from "./exchange/client.ts";
-import type { Session } from "./exchange/session.ts";
+import { bunPost, type Upstream } from "./exchange/client.ts";
+import { OrderClient } from "./exchange/orders.ts";
+import { type Session, shared } from "./exchange/session.ts";
 import type { Cache } from "./market/cache.ts";
 import { BettingDesk } from "./ops/betting.ts";
 import { Bookshop } from "./ops/bookshop.ts";
+import { OrderDesk } from "./orders/desk.ts";
 import { Sessions } from "./tenancy/sessions.ts";
 
 /** From `stop` to the last socket closed by force. */
@@ -47,7 +50,7 @@ interface Edge {
 export async function openDoors(
   config: Config,
   cache: Cache,
-  source: ExchangeClient,
+  source: Upstream,
   session: Session,
   clock: Clock,
   log: Log,
@@ -55,9 +58,11 @@ export async function openDoors(
 ): Promise<Edge> {
   const { doors } = config;
   const page = await pageFiles();
-  const hub = new Hub({ cache, clock, ...config.delivery });
+  const hub = new Hub({ cache, clock, ...config.delivery, ...(source.want && { want: source.want }) });
   const tokens = sessionsOf(config, clock);
-  const lobby = new Lobby({ hub, tokens, clock, connectionsMax: doors.connectionsMax });
+  const orders = config.orders.enabled ? orderStream(config, cache.epoch, session, clock, log) : null;
+  const sides = { ...(orders && { orderSubscription: orders.desk }) };
+  const lobby = new Lobby({ hub, tokens, clock, sides, connectionsMax: doors.connectionsMax });
   const opened: { stop(): void }[] = [];
   try {
     const shared = { listen: bunListen, lobby, log };
@@ -82,6 +87,7 @@ export async function openDoors(
     const http = keep(opened, bunServe(doors.http, handle));
     const gateway: Gateway = {
       source,
+      orders: orders?.client ?? null,
       cache,
       httpUrl: httpUrl(doors.http.host, http.port),
       httpsUrl: https && doors.https ? httpUrl(doors.https.host, https.port, "https") : null,
@@ -94,17 +100,30 @@ export async function openDoors(
       async stop() {
         for (const door of opened) door.stop();
         lobby.closeAll({ code: "GOING_AWAY", message: "the server is stopping; come back in a moment" });
+        orders?.client.stop();
         source.stop();
         await gone(lobby, clock);
+        orders?.desk.stop();
         hub.stop();
       },
     };
+    orders?.client.start(orders.desk);
     return { hub, gateway };
   } catch (error) {
     for (const door of opened) door.stop();
+    orders?.desk.stop();
     hub.stop();
     throw error;
   }
+}
+
+/** The account's orders: a connection of its own to the exchange with the login of the others, and the desk where they are handed out. */
+function orderStream(config: Config, epoch: string, session: Session, clock: Clock, log: Log) {
+  const { exchange, cache, delivery } = config;
+  const { segmentBytesMax, flushBytesMax: messageBytesMax } = delivery;
+  const desk = new OrderDesk({ epoch, clock, ...cache, segmentBytesMax, messageBytesMax });
+  const world = { dial: bunDial, session: shared(session), clock, random: systemRandom, log };
+  return { desk, client: new OrderClient(streamOptions(exchange, "orders"), world) };
 }
 
 const BETFAIR = { stream: /(^|\.)betfair\.com$/, api: "https://api.betfair.com" } as const;
@@ -137,7 +156,7 @@ function bettingRoute(
   { exchange, doors }: Config,
   cache: Cache,
   catalogue: Catalogue,
-  source: ExchangeClient,
+  source: Upstream,
   tokens: Sessions,
   clock: Clock,
 ): BettingDoor {

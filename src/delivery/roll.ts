@@ -85,6 +85,7 @@ export class Roll {
 
   /** Whether a market may have been in the filter at `since` and is no longer. */
   leftSince(subscription: Subscription, since: number): boolean {
+    for (const lost of this.#cache.lost) if (lost.sequence > since && subscription.matches(lost)) return true;
     if (!subscription.roving) return false;
     for (const book of this.#cache.books()) {
       if (book.filterChanged > since && book.born <= since && !subscription.matches(book)) return true;

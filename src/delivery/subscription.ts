@@ -45,6 +45,8 @@ export class Subscription {
   told = 0;
   catchUp: CatchUp | null = null;
   ended = false;
+  /** Where only wanted markets are carried: takes its wish back. */
+  unwant: (() => void) | null = null;
   /** What it was last told of the source: 503, or null for all is well. */
   said: number | null = null;
   /** When it was last sent anything, monotonic milliseconds. */
@@ -72,7 +74,7 @@ export class Subscription {
     return this.catchUp === null && !this.ended;
   }
 
-  matches(book: Book): boolean {
+  matches(book: Pick<Book, "id" | "known">): boolean {
     return this.#matches(book.id, book.known);
   }
 

@@ -32,16 +32,33 @@ export const EXCHANGE_DEFAULTS = {
   },
 } as const satisfies Partial<ExchangeClientOptions>;
 
+/** What the house asks of what carries the exchange's markets: one connection, or several. */
+export interface Upstream extends Source {
+  readonly sourceState: SourceState;
+  /** Everything that is to be carried has come once. */
+  readonly isComplete: boolean;
+  readonly messages: number;
+  readonly connects: number;
+  readonly images: number;
+  readonly resumes: number;
+  readonly bytes: number;
+  readonly invalidLines: number;
+  /** Present where only wanted markets are carried: somebody wants these, until the function that comes back is called. */
+  readonly want?: (filter: MarketFilter) => () => void;
+}
+
 /** The one upstream as a `Source` of market changes. */
-export class ExchangeClient extends ExchangeStream implements Source {
+export class ExchangeClient extends ExchangeStream implements Upstream {
   readonly #options: ExchangeClientOptions;
   readonly #batch: ChangeBatch;
+  #filter: MarketFilter;
   #sink: Sink | null = null;
 
   constructor(options: ExchangeClientOptions, world: ExchangeWorld) {
     const batch = new ChangeBatch();
     super(options, world, batch);
     this.#options = options;
+    this.#filter = options.filter;
     this.#batch = batch;
   }
 
@@ -56,11 +73,21 @@ export class ExchangeClient extends ExchangeStream implements Source {
     this.halt();
   }
 
+  get isComplete(): boolean {
+    return this.images + this.resumes > 0;
+  }
+
+  /** Other markets from now on: what is subscribed to is replaced by them, and their image comes. */
+  setFilter(filter: MarketFilter): void {
+    this.#filter = filter;
+    this.criteriaChanged();
+  }
+
   protected subscription(): object {
-    const { filter, fields, ladderLevels, conflateMs, settings } = this.#options;
+    const { fields, ladderLevels, conflateMs, settings } = this.#options;
     return {
       op: "marketSubscription",
-      marketFilter: filter,
+      marketFilter: this.#filter,
       marketDataFilter: { fields: fieldNames(fields), ladderLevels },
       segmentationEnabled: true,
       conflateMs,

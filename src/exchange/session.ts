@@ -25,6 +25,16 @@ export interface Session {
   stop(): void;
 }
 
+/** The same session for one of several that share it: who stops does not log out the others. */
+export function shared(session: Session): Session {
+  return {
+    current: () => session.current(),
+    token: () => session.token(),
+    refused: (token) => session.refused(token),
+    stop: () => {},
+  };
+}
+
 export interface SessionOptions {
   readonly appKey: string;
   readonly credentials: Credentials;

@@ -253,7 +253,7 @@ describe("positions", () => {
     expect(sent(pair.cache, "1.1", start, { fields: FIELD.EX_LTP, ladderLevels: 3 })).toBeNull();
   });
 
-  test("markets that an image does not list are gone, and older positions are out of reach", () => {
+  test("markets that an image does not list are gone, and remembered as lost", () => {
     const pair = new Pair();
     pair.apply(
       [
@@ -262,13 +262,12 @@ describe("positions", () => {
       ] as MarketChange[],
       { ct: "SUB_IMAGE" },
     );
-    const since = pair.cache.sequence;
     pair.apply([{ id: "1.1", img: true }] as MarketChange[], { ct: "SUB_IMAGE", segmentType: "SEG_START" });
     expect(pair.cache.get("1.2")).toBeDefined();
     expect(pair.cache.midGroup).toBe(true);
     pair.apply([{ id: "1.3", img: true }] as MarketChange[], { ct: "SUB_IMAGE", segmentType: "SEG_END" });
     expect([...pair.cache.books()].map((book) => book.id)).toEqual(["1.1", "1.3"]);
-    expect(pair.cache.reach).toBeGreaterThan(since);
+    expect(pair.cache.lost.map(({ id }) => id)).toEqual(["1.2"]);
   });
 
   test("an image broken off by a resume drops nothing", () => {
@@ -293,7 +292,7 @@ describe("positions", () => {
     expect(pair.cache.reach).toBeLessThanOrEqual(since);
     play(pair, seededRandom(4), 50);
     pair.now += 1100;
-    expect(pair.cache.reach).toBeGreaterThan(since);
+    expect(pair.cache.lost.map(({ id }) => id)).toEqual(["1.2"]);
   });
 
   test("closed markets are forgotten after their time, and give their memory back", () => {

@@ -30,6 +30,17 @@ const DELETIONS_MAX = 128 * 1024;
 const SEQUENCE_MAX = 0xffff_0000;
 const NO_IMAGE = 0;
 
+/** A market that an image came without: who knows it from before must be told by an image that leaves it out. */
+export interface LostMarket {
+  readonly id: MarketId;
+  readonly known: MarketFacts;
+  /** When it was lost. */
+  readonly sequence: number;
+}
+
+/** So many are remembered; who comes back from before the oldest gets an image, whatever it wants. */
+const LOST_MAX = 4_096;
+
 /** One of the source's streams: what of it is not whole yet. */
 interface Shard {
   /** The sequence of the first segment of the image that is coming in; `NO_IMAGE`: none is. */
@@ -52,7 +63,7 @@ export class Cache {
   pt = 0;
   /** True between the first and the last segment of a group, of any stream: what was touched must not be called complete yet. */
   midGroup = false;
-  /** Who knows less than this cannot be told what changed: a market went without a word. */
+  /** Who knows less than this cannot be told what changed: which markets went without a word is forgotten. */
   membershipFrom = 0;
   changes = 0;
 
@@ -69,6 +80,7 @@ export class Cache {
   readonly #touched: Book[] = [];
   readonly #closed = new Set<Book>();
   readonly #dropped: Book[] = [];
+  readonly #lost: LostMarket[] = [];
   #ordinals = 0;
   #retainedFrom = 0;
   readonly #shards: Shard[] = [];
@@ -143,10 +155,16 @@ export class Cache {
     return this.#dropped;
   }
 
+  /** Markets that images came without, of late. */
+  get lost(): readonly LostMarket[] {
+    return this.#lost;
+  }
+
   /** Housekeeping, to be called about once a second: moves the end of retention on, and drops markets CLOSED for longer than `forgetMs`, which it returns. */
   sweep(): readonly Book[] {
     this.#marks.push({ at: this.#clock.monotonic(), sequence: this.sequence });
-    void this.reach;
+    const { reach } = this;
+    while (this.#lost.length > 0 && (this.#lost[0] as LostMarket).sequence < reach) this.#lost.shift();
     const horizon = this.#clock.monotonic() - this.#forgetMs;
     const gone: Book[] = [];
     for (const book of this.#closed) if ((book.closedAt as number) <= horizon) gone.push(book);
@@ -263,7 +281,8 @@ export class Cache {
       if (book.shard !== index || book.last >= shard.imageStarted) continue;
       this.#drop(book);
       this.#dropped.push(book);
-      this.membershipFrom = this.sequence;
+      this.#lost.push({ id: book.id, known: book.known, sequence: this.sequence });
+      if (this.#lost.length > LOST_MAX) this.membershipFrom = (this.#lost.shift() as LostMarket).sequence;
     }
     shard.imageStarted = NO_IMAGE;
   }

@@ -48,6 +48,7 @@ export class Visitor {
     this.initialClk = before?.initialClk ?? null;
     this.clk = before?.clk ?? null;
     this.#socket = dial(to, {
+      open: () => this.#write(),
       data: (_socket, bytes) => this.#data(this.#utf8.decode(bytes, { stream: true })),
       drain: () => this.#write(),
       close: (_socket, error) => {

@@ -1,0 +1,210 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { ChangeBatch } from "../market/batch.ts";
+import type { MarketFilter } from "../market/filter.ts";
+import type { Sink, SourceState } from "../market/types.ts";
+import type { ExchangeClient, Upstream } from "./client.ts";
+
+export interface PoolWorld {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface PoolKeeper extends PoolWorld {
+  /** All parts are stopped. */
+  readonly stopped: () => void;
+}
+
+/** The longest that markets are kept where they were because those who take them over have not answered. */
+const HANDOVER_MS_MAX = 60_000;
+
+/**
+ * Several connections of one account as one Source: each carries its part, says so on its batches (`shard`), and resumes by itself. The whole is live when all parts are.
+ *
+ * Parts may be given other filters while they run. One that gives markets up does so last: those that may carry them too are asked anew first, so that a
+ * market is taken over before it is let go.
+ */
+export class ExchangePool implements Upstream {
+  readonly name: string;
+  sourceState: SourceState = "down";
+  /** How often a part was given other criteria. */
+  changes = 0;
+  readonly want?: Upstream["want"];
+  readonly #clients: readonly ExchangeClient[];
+  readonly #world: PoolKeeper;
+  readonly #filters: (MarketFilter | null)[];
+  readonly #states: SourceState[];
+  /** What is wanted next, while a handover is under way. */
+  #next: readonly (MarketFilter | null)[] | null = null;
+  /** Who is to be complete before the others give up; null: no handover. */
+  #handover: { readonly waiting: Set<number>; readonly filters: readonly (MarketFilter | null)[] } | null = null;
+  #timer: Timer | null = null;
+  #sink: Sink | null = null;
+
+  /** `filters`: what each client was made for; null: it waits for something to carry. */
+  constructor(
+    name: string,
+    clients: readonly ExchangeClient[],
+    filters: readonly (MarketFilter | null)[],
+    world: PoolKeeper,
+    want?: Upstream["want"],
+  ) {
+    this.name = name;
+    if (want !== undefined) this.want = want;
+    this.#clients = clients;
+    this.#filters = [...filters];
+    this.#states = clients.map(() => "down");
+    this.#world = world;
+  }
+
+  start(sink: Sink): void {
+    this.#sink = sink;
+    for (let n = 0; n < this.#clients.length; n++) if (this.#filters[n] !== null) this.#begin(n);
+  }
+
+  stop(): void {
+    this.#sink = null;
+    this.#timer?.cancel();
+    for (const client of this.#clients) client.stop();
+    this.sourceState = "down";
+    this.#world.stopped();
+  }
+
+  get isComplete(): boolean {
+    return this.#handover === null && this.#carrying().every((n) => this.#clients[n]?.isComplete);
+  }
+  get images(): number {
+    return this.#sum((client) => client.images);
+  }
+  get resumes(): number {
+    return this.#sum((client) => client.resumes);
+  }
+  get invalidLines(): number {
+    return this.#sum((client) => client.invalidLines);
+  }
+  get messages(): number {
+    return this.#sum((client) => client.messages);
+  }
+  get connects(): number {
+    return this.#sum((client) => client.connects);
+  }
+  get bytes(): number {
+    return this.#sum((client) => client.bytes);
+  }
+  /** What each part is to carry from now on. */
+  carry(filters: readonly (MarketFilter | null)[]): void {
+    if (this.#sink === null) return;
+    if (this.#handover !== null) {
+      this.#next = filters;
+      return;
+    }
+    const changed = filters.flatMap((filter, n) => (same(filter, this.#filters[n] ?? null) ? [] : [n]));
+    const shrinking = changed.filter((n) => givesUp(this.#filters[n] ?? null, filters[n] ?? null));
+    // Markets by ids stay where they are, so only who carries by other properties can have what another gives up.
+    const takers = shrinking.length > 0 ? this.#takers(filters, shrinking) : [];
+    const first = [...new Set([...changed.filter((n) => !shrinking.includes(n)), ...takers])];
+    for (const n of first) this.#give(n, filters[n] ?? null);
+    if (takers.length === 0) {
+      for (const n of shrinking) this.#give(n, filters[n] ?? null);
+      return;
+    }
+    this.#handover = { waiting: new Set(first), filters };
+    this.#timer = this.#world.clock.after(HANDOVER_MS_MAX, () => this.#handOver("they took too long"));
+  }
+
+  #takers(filters: readonly (MarketFilter | null)[], shrinking: readonly number[]): number[] {
+    const takers = filters.flatMap((filter, n) => (filter === null || shrinking.includes(n) ? [] : [n]));
+    const mixed = [...this.#filters, ...filters].some((filter) => filter !== null && !onlyIds(filter));
+    return mixed ? takers : [];
+  }
+
+  #handOver(why: string): void {
+    const handover = this.#handover;
+    if (handover === null) return;
+    this.#timer?.cancel();
+    this.#handover = null;
+    this.#world.log.debug({ source: this.name, why }, "markets change connections");
+    for (const [n, filter] of handover.filters.entries()) {
+      if (!same(filter, this.#filters[n] ?? null)) this.#give(n, filter);
+    }
+    const next = this.#next;
+    this.#next = null;
+    if (next !== null) this.carry(next);
+  }
+
+  #give(n: number, filter: MarketFilter | null): void {
+    const before = this.#filters[n] ?? null;
+    this.#filters[n] = filter;
+    this.changes++;
+    const client = this.#clients[n] as ExchangeClient;
+    if (filter === null) return this.#rest(n);
+    client.setFilter(filter);
+    if (before === null) this.#begin(n);
+  }
+
+  #begin(n: number): void {
+    (this.#clients[n] as ExchangeClient).start({
+      batch: (batch) => {
+        batch.shard = n;
+        this.#sink?.batch(batch);
+      },
+      settled: () => this.#sink?.settled(),
+      state: (state, reason) => this.#told(n, state, reason),
+    });
+  }
+
+  /** A part with nothing to carry has no connection, and what it carried is gone. */
+  #rest(n: number): void {
+    const client = this.#clients[n] as ExchangeClient;
+    client.stop();
+    this.#states[n] = "down";
+    const nothing = new ChangeBatch();
+    nothing.kind = "image";
+    nothing.shard = n;
+    nothing.pt = client.lastPublishTime ?? 0;
+    this.#sink?.batch(nothing);
+    this.#sink?.settled();
+    this.#tell(`${client.name} has nothing to carry`);
+  }
+
+  #told(n: number, state: SourceState, reason: string): void {
+    this.#states[n] = state;
+    this.#tell(reason);
+    if (state !== "live" || this.#handover === null) return;
+    this.#handover.waiting.delete(n);
+    if (this.#handover.waiting.size === 0) this.#handOver("all that take over are complete");
+  }
+
+  /** The worst of the parts, when it is another than it was. */
+  #tell(reason: string): void {
+    const states = this.#carrying().map((n) => this.#states[n] as SourceState);
+    const state = states.includes("down") ? "down" : states.includes("stale") ? "stale" : "live";
+    if (state === this.sourceState) return;
+    this.sourceState = state;
+    this.#sink?.state(state, reason);
+  }
+
+  #carrying(): number[] {
+    return this.#filters.flatMap((filter, n) => (filter === null ? [] : [n]));
+  }
+
+  #sum(of: (client: ExchangeClient) => number): number {
+    return this.#clients.reduce((sum, client) => sum + of(client), 0);
+  }
+}
+
+function onlyIds(filter: MarketFilter): boolean {
+  return filter.marketIds !== undefined;
+}
+
+/** Whether what passed `before` may not pass `after`. */
+function givesUp(before: MarketFilter | null, after: MarketFilter | null): boolean {
+  if (before === null) return false;
+  if (after === null || before.marketIds === undefined || after.marketIds === undefined) return true;
+  const kept = new Set(after.marketIds);
+  return before.marketIds.some((id) => !kept.has(id));
+}
+
+function same(a: MarketFilter | null, b: MarketFilter | null): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
