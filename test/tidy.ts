@@ -40,7 +40,7 @@ const BUN_ALLOWED = [
 const CLOCK_ALLOWED = [/^src\/base\/(clock|random)\.ts$/, /^src\/(edge|ops|sim|cli)\//, /^src\/[^/]+\.ts$/];
 
 /** The judges: a mistake that they shared with what they judge would pass. */
-const JUDGES = /^src\/sim\/(naive|oracle)[^/]*\.ts$/;
+const JUDGES = /^src\/sim\/(naive|oracle|shown|judge)[^/]*\.ts$/;
 const JUDGED = ["market", "wire", "delivery"];
 
 /** Everything that is wrong with the house; empty when it is tidy. */
