@@ -75,6 +75,7 @@ export async function openDoors(
       websocket: { port: websocket.port, path: "/v1/ws" },
       esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
       https: { port: https?.port ?? null, certLoginPort: certLogin?.port ?? null },
+      names: { markets: catalogue.named, calls: catalogue.calls, failures: catalogue.failures },
       ...(extras.demo && { demo: extras.demo }),
     });
     const ready = () => isReady(source, cache);

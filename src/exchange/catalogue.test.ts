@@ -155,6 +155,21 @@ describe("the catalogue", () => {
       expect(catalogue.get("1.59")?.marketName).toBe("Name of 1.59");
     });
 
+  test("begins with short waits again once it was well", async () => {
+    const { asked, catalogue, open, service, named, pass } = setUp(1);
+    service.answer = () => new Error("ECONNREFUSED");
+    catalogue.start();
+    await pass(300_000);
+    service.answer = (request) => named(idsOf(request));
+    await pass(60_000);
+    expect(catalogue.named).toBe(1);
+    service.answer = () => new Error("ECONNREFUSED");
+    open.set("1.new", { id: "1.new", closedAt: null });
+    const before = asked.length;
+    await pass(5_000);
+    expect(asked.length - before).toBeGreaterThanOrEqual(2);
+  });
+
   test("asks for another session when its own is refused", async () => {
     const { asked, catalogue, service, tokens, named, pass } = setUp(3);
     service.answer = (request) =>

@@ -107,6 +107,13 @@ export class Catalogue {
     return this.#slots.get(id)?.entry ?? undefined;
   }
 
+  /** How many markets are in it. */
+  get named(): number {
+    let named = 0;
+    for (const { entry } of this.#slots.values()) if (entry !== null) named++;
+    return named;
+  }
+
   start(): void {
     this.#after(0);
   }
