@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { whyNoNamespace } from "./real/namespace.ts";
 import { venvPython } from "./real/venv.ts";
 
 /** Something from outside that tests run against: there, with its path, or not, with what to do about it. */
@@ -31,14 +32,32 @@ export function chromium(): Part {
 
 /** A Python with the real betfairlightweight; made in `.venv` on the first call, which takes half a minute and needs PyPI. */
 export function betfairlightweight(): Part {
-  const made = venvPython(ROOT);
-  if (made.kind === "ready") return { kind: "present", name: "betfairlightweight", path: made.python };
-  return missing("betfairlightweight", made.reason);
+  return python("betfairlightweight");
+}
+
+/** A Python with the real flumine and its own betfairlightweight; made as the other one is. */
+export function flumine(): Part {
+  return python("flumine");
+}
+
+/** A network of our own, where the exchange's host names and its port 443 are ours to give. */
+export function networkNamespace(): Part {
+  const reason = whyNoNamespace();
+  return reason === null
+    ? { kind: "present", name: "network namespaces", path: "" }
+    : missing("network namespaces", reason);
 }
 
 /** The parts that are not there; `test/run.ts` says so at the end, and in CI counts each as a failure. */
 export function missingParts(): Extract<Part, { kind: "missing" }>[] {
-  return [recordings(), chromium(), betfairlightweight()].filter((part) => part.kind === "missing");
+  const parts = [recordings(), chromium(), betfairlightweight(), flumine(), networkNamespace()];
+  return parts.filter((part) => part.kind === "missing");
+}
+
+function python(name: "betfairlightweight" | "flumine"): Part {
+  const made = venvPython(ROOT, name);
+  if (made.kind === "ready") return { kind: "present", name, path: made.python };
+  return missing(name, made.reason);
 }
 
 function missing(name: string, install: string): Part {

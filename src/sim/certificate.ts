@@ -8,8 +8,8 @@ export interface Certificate {
 
 const DAYS = 30;
 
-/** Makes a new one; good for localhost and 127.0.0.1. */
-export async function loopbackCertificate(): Promise<Certificate> {
+/** Makes a new one; good for localhost, 127.0.0.1 and these names, where a hosts file sends them to an address of ours. */
+export async function loopbackCertificate(names: readonly string[] = []): Promise<Certificate> {
   const now = Date.now();
   const pems = await generate([{ name: "commonName", value: "localhost" }], {
     keyType: "ec",
@@ -21,7 +21,7 @@ export async function loopbackCertificate(): Promise<Certificate> {
       {
         name: "subjectAltName",
         altNames: [
-          { type: 2, value: "localhost" },
+          ...["localhost", ...names].map((value) => ({ type: 2 as const, value })),
           { type: 7, ip: "127.0.0.1" },
         ],
       },

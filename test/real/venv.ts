@@ -1,27 +1,34 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 
-/** A Python that has what `requirements.txt` pins, or why there is none. */
+/** A Python that has what a list of requirements pins, or why there is none. */
 export type Venv =
   | { readonly kind: "ready"; readonly python: string }
   | { readonly kind: "failed"; readonly reason: string };
+
+/** The lists, each with the folder that is made from it. flumine wants another betfairlightweight than the list of that name pins. */
+const LISTS = {
+  betfairlightweight: { folder: ".venv", file: "requirements.txt" },
+  flumine: { folder: ".venv/flumine", file: "requirements-flumine.txt" },
+} as const;
 
 /** The longest that one step (making the folder, installing) may take, milliseconds. */
 const STEP_MS_MAX = 180_000;
 
 /**
- * Makes `.venv` in the checkout, or takes the one that is there if it was made from the same requirements.
+ * Makes the list's folder in the checkout, or takes the one that is there if it was made from the same requirements.
  * A stamp written last tells a finished one from one that was interrupted, which is thrown away.
  */
-export function venvPython(root: string): Venv {
-  const folder = `${root}.venv`;
+export function venvPython(root: string, list: keyof typeof LISTS): Venv {
+  const folder = `${root}${LISTS[list].folder}`;
+  const requirements = `${root}test/real/${LISTS[list].file}`;
   const stamp = `${folder}/requirements.installed`;
   const python = `${folder}/bin/python`;
-  const wanted = readFileSync(`${root}test/real/requirements.txt`, "utf8");
+  const wanted = readFileSync(requirements, "utf8");
   if (existsSync(python) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted)
     return { kind: "ready", python };
   rmSync(folder, { recursive: true, force: true });
-  const reason = make(folder, python, `${root}test/real/requirements.txt`);
+  const reason = make(folder, python, requirements);
   if (reason !== null) return { kind: "failed", reason };
   writeFileSync(stamp, wanted);
   return { kind: "ready", python };
