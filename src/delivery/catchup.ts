@@ -115,7 +115,7 @@ export class CatchUpWriter {
         ? ""
         : `,"conflateMs":${subscription.beat.cadence},"heartbeatMs":${request.heartbeatMs}`;
     const initial = last && kind !== "behind" ? `,"initialClk":"${initialClk}"` : "";
-    const pt = this.#hub.cache.pt || Math.floor(this.#hub.clock.wall());
+    const pt = this.#hub.exchangeTime;
     // That all is well again is said when everything is there, not with the first part of it.
     if (last || this.#hub.status !== null) subscription.said = this.#hub.status;
     // Without segments the first part of an image replaces all that the client had: its old clk is void, and clk 0 claims nothing.

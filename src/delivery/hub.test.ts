@@ -504,6 +504,39 @@ describe("the source's state", () => {
   });
 });
 
+describe("the publish time", () => {
+  const MINUTE_MS = 60_000;
+  const lateBy = (rig: Rig, user: User) => rig.clock.wall() - (user.messages.at(-1)?.pt as number);
+
+  test("of what is put together here is the exchange's time by now, so that nobody takes a quiet market for a late one", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    rig.clock.advance(MINUTE_MS);
+    const user = rig.join();
+    user.session.subscribe(user.request(1, { conflateMs: 5_000 }));
+    expect(lateBy(rig, user)).toBe(100);
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 3 }] })]);
+    while (user.messages.length < 2) rig.clock.step();
+    expect(lateBy(rig, user)).toBeLessThanOrEqual(100);
+    rig.hub.stop();
+  });
+
+  test("of the exchange's own messages is the exchange's, and stands still while nobody hears from it", () => {
+    const rig = new Rig();
+    rig.send([image("1.1")]);
+    const [user, late] = [rig.join(), rig.join()];
+    user.session.subscribe(user.request(1));
+    const pt = rig.clock.wall() - 700;
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 3 }] })], { pt });
+    expect(user.messages.at(-1)?.pt).toBe(pt);
+    rig.hub.state("stale");
+    rig.clock.advance(MINUTE_MS);
+    late.session.subscribe(late.request(1));
+    expect(late.messages.at(-1)?.pt).toBe(pt);
+    rig.hub.stop();
+  });
+});
+
 describe("subscriptions", () => {
   test("a market named before it is known flows when it appears", () => {
     const rig = new Rig();
