@@ -34,6 +34,8 @@ export interface HubOptions {
 /** All entries of one flush together; beyond it users are caught up one by one. */
 const SLAB_BYTES_MAX = 4 * 1024 * 1024;
 const SWEEP_MS = 1000;
+/** More than messages of the exchange differ in how long they travel, less than a client calls a high latency (500 ms). */
+const EXCHANGE_TIME_BEHIND_MS = 100;
 
 /** How a message goes on after its `{"op":"mcm","id":7`, the same for everybody in a flush. */
 interface Head {
@@ -71,6 +73,9 @@ export class Hub implements Sink {
   readonly #behind = new Set<Session>();
   readonly #wheel: Wheel<Subscription>;
   readonly #catchUp: CatchUpWriter;
+  /** The exchange's last word, heartbeats included: its publish time, and when it was heard (monotonic). */
+  #heardPt = 0;
+  #heardAt = 0;
   #sweep: Timer | null = null;
   #isStopped = false;
   #nextSlot = 0;
@@ -100,6 +105,8 @@ export class Hub implements Sink {
   // ---- the source's side ----
 
   batch(batch: ChangeBatch): void {
+    this.#heardPt = batch.pt;
+    this.#heardAt = this.clock.monotonic();
     const touched = this.cache.apply(batch);
     this.#sweepSoon();
     for (const book of this.cache.dropped) this.#roll.lost(book);
@@ -129,6 +136,18 @@ export class Hub implements Sink {
     }
   }
 
+  /**
+   * The exchange's time by now, milliseconds since the Unix epoch: what it said last, carried forward while it is live, since it would have told of a change.
+   * It stands on what is put together here (images, resumes, merged messages): with the time of the last change on it, clients would warn of a latency
+   * that there is none of. A little less than it may be, so that the next message is not older.
+   */
+  get exchangeTime(): number {
+    if (this.#heardPt === 0) return Math.floor(this.clock.wall());
+    if (this.status !== null) return this.cache.pt;
+    const elapsedMs = this.clock.monotonic() - this.#heardAt;
+    return Math.max(this.cache.pt, Math.floor(this.#heardPt + elapsedMs - EXCHANGE_TIME_BEHIND_MS));
+  }
+
   #groupDone(): void {
     this.#stopAtOnce();
     const now = this.#beats.get(0)?.[0];
@@ -153,16 +172,16 @@ export class Hub implements Sink {
       this.#overdue.push(beat);
       return;
     }
-    this.#flush(beat.take(), true);
+    this.#flush(beat.take(), true, this.exchangeTime);
     this.#writeDirty();
   }
 
   /** Encodes each view once and puts its bytes up for all its subscriptions in step. */
-  #flush(views: readonly View[], withClk: boolean): void {
+  #flush(views: readonly View[], withClk: boolean, pt = this.cache.pt): void {
     const { sequence } = this.cache;
     const head = this.#heads.length;
     this.#heads.push({
-      text: this.headText(withClk ? sequence : null, this.cache.pt),
+      text: this.headText(withClk ? sequence : null, pt),
       sequence: withClk ? sequence : null,
     });
     for (const view of views) {
