@@ -144,4 +144,6 @@ const HOUSE = {
   segmentBytesMax: 65_536,
   flushBytesMax: 1_048_576,
   behindMsMax: 30_000,
+  // As many as a gateway has: an image of a market passes states over, and makes good what was lost.
+  deletionsMax: 131_072,
 };

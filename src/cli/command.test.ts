@@ -31,6 +31,17 @@ describe("a mistake at the command line is one line that says what to do, and ex
     ["verify", "name at least one recording"],
     ["verify --through window FILE", "--through is one of websocket, esa, direct"],
     ["watch", "give a URL and a market's id"],
+    ["shadow --through h:1", "--app-key KEY is needed"],
+    ["shadow --app-key k", "--through HOST:PORT is needed"],
+    ["shadow --app-key k --through h", '--through takes HOST:PORT, not "h"'],
+    ["shadow --app-key k --through h:1", "give --session TOKEN or --username NAME"],
+    ["shadow --app-key k --through h:1 --session t", "give --direct-session TOKEN or --direct-username NAME"],
+    ["shadow --app-key k --through h:1 --username u", "needs its password in ODDSWIRE_SHADOW_PASSWORD"],
+    ["shadow --app-key k --through h:1 --direct h:1 --session t --direct-session t", "are the same address"],
+    ["shadow --filter {x", "--filter is not JSON: {x"],
+    ['shadow --filter {"eventIds":5}', "marketFilter.eventIds must be a list of strings"],
+    ["shadow --fields EX_LTP,ltp", 'unknown field "ltp" in marketDataFilter.fields; there are EX_BEST_OFFERS_DISP'],
+    ["shadow --levels 11", "--levels takes a whole number from 1 to 10"],
   ];
   for (const [words, says] of mistakes)
     test(`oddswire ${words.replace(MAIN, "FILE")}`, async () => {

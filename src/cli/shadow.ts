@@ -82,6 +82,9 @@ export const shadow: Command = {
     },
     report: { value: "FILE", help: "Writes the report there as JSON, too." },
     json: { help: "Prints the report as JSON." },
+    calibrate: {
+      help: "Lets --through be the exchange itself: what two direct connections differ by is nothing to hold against Oddswire.",
+    },
     plain: { help: "Both sides without TLS; --direct-plain and --through-plain for one." },
     "direct-plain": { help: "The exchange without TLS, as a simulated one may be." },
     "through-plain": { help: "Oddswire without TLS." },
@@ -162,8 +165,11 @@ function sides(call: Call, log: ReturnType<typeof stderrLog>): { direct: ShadowS
   const appKey = call.text("app-key");
   if (appKey === undefined) throw new UsageError("--app-key KEY is needed");
   const both = { through: side("through", call.text("through-app-key") ?? appKey), direct: side("direct", appKey) };
-  if (both.through.host === both.direct.host && both.through.port === both.direct.port)
-    throw new UsageError("--direct and --through are the same address");
+  const isSame = both.through.host === both.direct.host && both.through.port === both.direct.port;
+  if (isSame && !call.flag("calibrate"))
+    throw new UsageError(
+      "--direct and --through are the same address; to see what two direct connections differ by, say --calibrate",
+    );
   return both;
 }
 

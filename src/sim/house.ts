@@ -28,7 +28,6 @@ export const UPSTREAM_HEARTBEAT_MS = 500;
 const USERS_MAX = 20;
 /** A dozen markets. The default of 2 GB costs 30 ms to set aside. */
 const ARENA_BYTES_MAX = 16 * 1024 * 1024;
-/** So few that the ring comes round within a trial, and who was away for long must be sent images. */
 const DELETIONS_MAX = 64;
 
 /** What differs from one house to another. */
@@ -45,6 +44,8 @@ export interface HousePlan {
   readonly segmentBytesMax: number;
   readonly flushBytesMax: number;
   readonly behindMsMax: number;
+  /** Deleted prices remembered; by default so few that the ring comes round within a trial, and who was away for long must be sent images. */
+  readonly deletionsMax?: number;
 }
 
 /** The exchange with its identity service, and the gateway between it and the users' doors: production classes on a virtual network. */
@@ -159,7 +160,7 @@ export class Gateway {
       retentionMs,
       forgetMs,
       arenaBytesMax: ARENA_BYTES_MAX,
-      deletionsMax: DELETIONS_MAX,
+      deletionsMax: plan.deletionsMax ?? DELETIONS_MAX,
     });
     this.hub = new Hub({ cache: this.cache, clock, segmentBytesMax, flushBytesMax, behindMsMax });
     const world = { clock, random, log: silentLog };
