@@ -51,6 +51,26 @@ describe("configuration", () => {
     );
   });
 
+  test("orders are nobody's by default; two visitors whose prefixes overlap would read each other's", () => {
+    const said = (...prefixes: string[]) =>
+      complaint({
+        ...LEAST,
+        visitors: prefixes.map((refPrefix, i) => ({ name: `v${i}`, token: `long-enough-${i}`, orders: { refPrefix } })),
+      });
+    expect(said("alpha-", "beta-", "alpha2-")).toBe("");
+    for (const [one, other] of [
+      ["alpha-", "alpha-"],
+      ["alpha-1", "alpha-"],
+      ["a", "alpha-"],
+    ] as const)
+      expect(said(one, "beta-", other)).toContain("v0 and default/v2 would see each other's orders");
+    expect(said("")).toContain("visitors.0.orders");
+    const twice = [1, 2].map((n) => ({ name: "v", token: `long-enough-${n}`, orders: { refPrefix: "alpha-" } }));
+    expect(complaint({ ...LEAST, visitors: twice })).toBe("");
+    const { orders, visitors } = parseConfig({ ...LEAST, visitors: [{ name: "v", token: "long-enough" }] });
+    expect([orders.enabled, visitors[0]?.orders]).toEqual([false, undefined]);
+  });
+
   test("a visitor gets in by a token or a login, and by nothing half", () => {
     const said = (visitors: object[], doors = {}) => complaint({ ...LEAST, doors, visitors });
     const passwordHash = `scrypt:16384:8:1:${"A".repeat(22)}==:${"A".repeat(43)}=`;

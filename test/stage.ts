@@ -12,7 +12,10 @@ export const SESSION = "stage-session-token";
 const UPSTREAM = { session: "upstream-token", appKey: "stage-app-key" };
 
 /** Exchange → fault proxy → gateway → fault proxies → users, on real sockets, in this process and in a hurry. */
-export async function openStage(seed: number, options: Pick<ConfigInput, "cache" | "delivery"> = {}) {
+export async function openStage(
+  seed: number,
+  options: Pick<ConfigInput, "cache" | "delivery" | "orders" | "visitors"> = {},
+) {
   const exchange = new SimExchange({
     clock: systemClock,
     random: seededRandom(seed),
