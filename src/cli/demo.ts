@@ -11,6 +11,8 @@ import { untilStopped } from "./signals.ts";
 
 const HOST = "127.0.0.1";
 const SESSION = "demo-session-token";
+/** Whoever sees the orders of two of the strategies that are bet for, and no others. */
+const ALPHA = { token: "alpha-session-token", name: "alpha", orders: { refPrefix: "alpha-" } };
 /** How long the first image may take before we say that something is wrong. */
 const READY_MS_MAX = 60_000;
 
@@ -67,7 +69,9 @@ async function startDemoGateway(
   const identity = { loginHost: api, certLoginHost: api, apiHost: api };
   const exchange = { host: HOST, port: upstream.tlsPort, caFile: certFile, appKey, username, password, ...identity };
   // The name and password of the simulated exchange: the same client runs against either.
-  const visitors = [{ token: SESSION, name: "demo", username, password, connectionsMax: 10_000 }];
+  const demo = { token: SESSION, name: "demo", username, password, connectionsMax: 10_000, orders: "account" as const };
+  const visitors = [demo, ALPHA];
+  const orders = { enabled: true };
   const attempt = (ports: Ports) => {
     const doors: ConfigInput["doors"] = {
       http: { host: HOST, port: ports.http },
@@ -76,7 +80,10 @@ async function startDemoGateway(
       esaTls: { host: HOST, port: ports.esaTls, certFile, keyFile },
       https: { host: HOST, port: ports.https, certFile, keyFile },
     };
-    return startGateway(parseConfig({ exchange, doors, visitors }), { log, demo: { session: SESSION, appKey } });
+    return startGateway(parseConfig({ exchange, doors, visitors, orders }), {
+      log,
+      demo: { session: SESSION, appKey },
+    });
   };
   // Read when the gateway starts, and of no use afterwards.
   return onUsualPorts(call, attempt).finally(() => rmSync(folder, { recursive: true, force: true }));
@@ -136,6 +143,9 @@ function welcome(call: Call, upstream: RunningExchange, gateway: Gateway): strin
     `  ESA (TLS)    ${HOST}:${gateway.esaTlsPort}`,
     `  REST         ${page}v1/markets`,
     `  Credentials  appKey ${DEMO_ACCOUNT.appKey}, session ${SESSION}`,
+    ...(call.number("punters", 0, 1_000)
+      ? [`  Orders       all by that session, those of alpha-1 and alpha-2 by ${ALPHA.token}`]
+      : []),
     `  Login        ${gateway.httpsUrl}api/login, username ${DEMO_ACCOUNT.username}, password ${DEMO_ACCOUNT.password}`,
     "",
     `A ladder in this terminal: npx oddswire watch ${page} ${market ?? "MARKET"}`,
