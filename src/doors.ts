@@ -19,6 +19,7 @@ import { systemRandom } from "./base/random.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./delivery/hub.ts";
 import { BettingDoor } from "./edge/betting.ts";
+import { accountRoute } from "./edge/account.ts";
 import { certificateServe } from "./edge/certificate-server.ts";
 import { EsaDoor } from "./edge/esa.ts";
 import { type HttpHandler, httpDoor } from "./edge/http.ts";
@@ -80,7 +81,11 @@ export async function openDoors(
     });
     const ready = () => isReady(source, cache);
     const catalogue = keep(opened, catalogueOf(config, cache, session, clock, log));
-    const routes = [identityRoute(tokens, log), bettingRoute(config, cache, catalogue, source, tokens, clock)];
+    const routes = [
+      identityRoute(tokens, log),
+      bettingRoute(config, cache, catalogue, source, tokens, clock),
+      accountRoute({ tokens }),
+    ];
     const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes });
     const certLogin = doors.certLogin && keep(opened, await certLoginDoor(doors.certLogin, handle));
     const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
