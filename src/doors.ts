@@ -76,6 +76,7 @@ export async function openDoors(
       websocket: { port: websocket.port, path: "/v1/ws" },
       esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
       https: { port: https?.port ?? null, certLoginPort: certLogin?.port ?? null },
+      ...(orders && { orders: { state: orders.client.sourceState, connects: orders.client.connects } }),
       names: { markets: catalogue.named, calls: catalogue.calls, failures: catalogue.failures },
       ...(extras.demo && { demo: extras.demo }),
     });
