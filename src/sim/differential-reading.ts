@@ -151,13 +151,14 @@ export class Reading {
     if (first.ct === undefined) return this.#change(first, changes);
     if (first.ct === "SUB_IMAGE") this.books = new Map();
     this.#seen(changes);
-    const bare = first.ct === "SUB_IMAGE" && changes.find(({ img }) => img !== true);
+    const isFirst = ({ id }: MarketChange, i: number) => changes.findIndex((each) => each.id === id) === i;
+    const bare = first.ct === "SUB_IMAGE" && changes.filter(isFirst).find(({ img }) => img !== true);
     if (bare) return broken(`an image of ${bare.id} without img`);
     if (last.initialClk === undefined) return broken(`${first.ct} without initialClk`);
     if (!this.#awaitsAnswer) return [{ kind: "again" }];
     this.#awaitsAnswer = false;
     const { id, conflateMs, heartbeatMs } = first;
-    const markets = changes.map((change) => change.id).sort();
+    const markets = [...new Set(changes.map((change) => change.id))].sort();
     return [
       { kind: "answer", ct: first.ct, terms: JSON.stringify({ id, conflateMs, heartbeatMs }), markets: markets.join() },
     ];

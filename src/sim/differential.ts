@@ -10,7 +10,7 @@ import { APP_KEY, SESSION, TwoDoors } from "./two-doors.ts";
 /** What may differ between the exchange's answer and ours, and why. All else is compared. */
 export const MAY_DIFFER: readonly string[] = [
   "ids of connections, `clk`, `initialClk`, the words of errors, and `pt` of what nobody published: each server's own",
-  "heartbeats, and where segments are cut: a matter of timing; they are glued, and checked for what must and must not be in them",
+  "heartbeats, and where segments are cut, within a market too: a matter of timing and of size; they are glued, and checked for what must and must not be in them",
   "a change that changes nothing one sees (a value once more, an empty list of levels): told or not",
   "several changes of one market in one message: with us one, as it is a book that is told of, and it says `con` if one of them does",
   "in a RESUB_DELTA, which markets come with `img`: whoever remembers less sends a market whole",
