@@ -353,6 +353,7 @@ describe("a slow reader", () => {
   test("that reads nothing at all is closed as SLOW, also where it has orders only, and nothing is left of it", () => {
     const { desk, reader, visit, clock } = setUp();
     says(desk, [placed(1)], { ct: "SUB_IMAGE", initialClk: "i" });
+    desk.state("live");
     visit.receive('{"op":"orderSubscription","id":3}');
     reader.room = 10;
     says(desk, [placed(2)]);

@@ -36,6 +36,7 @@ function setUp() {
   });
   client.start({
     batch: ({ kind, markets }: OrderBatch) => heard.push(`${kind} ${markets.map(({ id }) => id)}`),
+    settled() {},
     state: (state) => heard.push(state),
   });
   const says = (...messages: object[]) =>

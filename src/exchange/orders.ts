@@ -7,6 +7,8 @@ import { ExchangeStream, type ExchangeWorld, type StreamOptions } from "./stream
 export interface OrderSink {
   /** One whole change message: segments are glued before. It is the stream's again when the call returns. */
   batch(batch: OrderBatch): void;
+  /** All that came in one piece (one read of a socket) was handed over. */
+  settled(): void;
   /** `reason` is for people. */
   state(state: SourceState, reason: string): void;
 }
@@ -89,7 +91,9 @@ export class OrderClient extends ExchangeStream {
     if (batch.segment === "whole" || batch.segment === "end") this.#sink?.batch(batch);
   }
 
-  protected settled(): void {}
+  protected settled(): void {
+    this.#sink?.settled();
+  }
 
   protected told(state: SourceState, reason: string): void {
     this.#sink?.state(state, reason);

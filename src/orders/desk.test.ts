@@ -39,6 +39,8 @@ function request(more: Partial<OrderSubscribeRequest> = {}): OrderSubscribeReque
   return { ...terms, filter: ASKED, ...more };
 }
 
+const NOTHING_MORE = {};
+
 class House {
   readonly clock = new VirtualClock();
   readonly desk: OrderDesk;
@@ -49,18 +51,20 @@ class House {
   }
 
   /** A line of the exchange. */
-  says(oc: readonly object[], more: object = {}): void {
+  says(oc: readonly object[], more: object = NOTHING_MORE): void {
     const batch = new OrderBatch();
     const bytes = new TextEncoder().encode(
       JSON.stringify({ op: "ocm", id: 2, pt: this.clock.wall(), clk: `c${++this.#clk}`, oc, ...more }),
     );
     expect(decodeOrderLine(bytes, 0, bytes.length, batch)).toEqual({ kind: "change" });
     this.desk.batch(batch);
+    if (more === NOTHING_MORE) this.desk.settled();
   }
 
   image(oc: readonly object[] = []): void {
     this.says(oc, { ct: "SUB_IMAGE", initialClk: "i" });
     this.desk.state("live");
+    this.desk.settled();
   }
 }
 
@@ -365,14 +369,12 @@ describe("what is said", () => {
       id: 7,
       ct: "SUB_IMAGE",
       pt: house.clock.wall(),
-      status: 503,
       conflateMs: 100,
       heartbeatMs: 500,
       oc,
     });
     expect([typeof initialClk, typeof clk]).toEqual(["string", "string"]);
-    expect(client.last).toMatchObject({ ct: "HEARTBEAT", clk });
-    expect(client.last.status).toBeUndefined();
+    expect(client.messages.length).toBe(2);
   });
 
   test("what is new comes with fullImage, what changes without; the account's own only to the account", () => {
@@ -477,6 +479,10 @@ describe("what is said", () => {
     client.drain(9);
     expect(client.last.status).toBeUndefined();
     expect(late.last).toMatchObject({ ct: "HEARTBEAT" });
+    expect(late.last.status).toBeUndefined();
+    house.desk.state("stale");
+    house.says([runner([order("2")])]);
+    expect(late.last).toMatchObject({ status: 503, oc: [{ id: "1.1" }] });
     expect(client.book.state()).toEqual(late.book.state());
   });
 });

@@ -60,6 +60,8 @@ export class OrderDesk {
   /** What the exchange's last message touched, and what it comes to for each scope. */
   #touched: ReadonlySet<MarketOrders> = new Set();
   readonly #news = new Map<string, readonly string[]>();
+  /** There is news that was not told yet. */
+  #isHeld = false;
   #sweep: Timer;
 
   constructor(options: DeskOptions) {
@@ -80,6 +82,14 @@ export class OrderDesk {
     if (batch.kind === "heartbeat") return;
     this.#touched = this.ledger.apply(batch);
     this.#news.clear();
+    // What makes the exchange live again comes before that is said, and is not to go out as unreliable.
+    if (this.status !== null) this.#isHeld = true;
+    else for (const subscription of this.subscriptions) this.#changed(subscription);
+  }
+
+  settled(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
     for (const subscription of this.subscriptions) this.#changed(subscription);
   }
 
@@ -88,9 +98,9 @@ export class OrderDesk {
     if (status === this.status) return;
     this.status = status;
     for (const subscription of this.subscriptions) {
-      // Who waits for its beat is not to hear that all is well before it has what came since.
-      if (status === null && subscription.waits) this.#tell(subscription);
-      this.#sayHeartbeat(subscription);
+      // That all is well is not said, to those who wait for their beat either, before they have what came since.
+      if (status === null) this.#tell(subscription);
+      else this.#sayHeartbeat(subscription);
     }
   }
 
