@@ -9,13 +9,11 @@ import { type CatchUp, goesFirst, type Subscription } from "./subscription.ts";
  */
 export class CatchUpWriter {
   readonly #hub: Hub;
-  readonly #segmentBytesMax: number;
   readonly #entries = new TextWriter();
   readonly #out = new TextWriter();
 
-  constructor(hub: Hub, segmentBytesMax: number) {
+  constructor(hub: Hub) {
     this.#hub = hub;
-    this.#segmentBytesMax = segmentBytesMax;
   }
 
   /** Writes the next message. False: it must wait (the socket is full, or the source is within a group of segments). */
@@ -36,8 +34,9 @@ export class CatchUpWriter {
   /** Collects entries up to a message's size; true when the pass has no more. */
   #fill(subscription: Subscription, catchUp: CatchUp): boolean {
     const { segmentationEnabled } = subscription.request;
-    const limit = segmentationEnabled ? this.#segmentBytesMax : this.#hub.flushBytesMax;
-    this.#entries.clear();
+    const limit = segmentationEnabled ? this.#hub.segmentRoom : this.#hub.flushBytesMax;
+    const entries = this.#entries;
+    entries.clear();
     for (;;) {
       if (catchUp.cursor >= subscription.views.length) {
         if (catchUp.phase === 1) return true;
@@ -45,9 +44,15 @@ export class CatchUpWriter {
         catchUp.cursor = 0;
         continue;
       }
-      if (this.#entries.length >= limit) return false;
-      const view = subscription.views[catchUp.cursor++] as { book: Book };
-      if (goesFirst(view.book, catchUp.to) === (catchUp.phase === 0)) this.#entry(subscription, view.book, catchUp);
+      const { book } = subscription.views[catchUp.cursor] as { book: Book };
+      const before = entries.length;
+      if (goesFirst(book, catchUp.to) === (catchUp.phase === 0)) this.#entry(subscription, book, catchUp);
+      if (entries.length > limit && before > 0) {
+        // It opens the next message.
+        entries.length = before;
+        return false;
+      }
+      catchUp.cursor++;
     }
   }
 

@@ -393,7 +393,9 @@ describe("being behind", () => {
     rig.hub.state("live");
     const before = user.messages.length;
     user.drain(Number.POSITIVE_INFINITY);
-    expect(user.messages.slice(before + 1).map((message) => message.status)).toEqual([503, undefined]);
+    const told = user.messages.slice(before + 1).map((message) => message.status);
+    expect(told.length).toBeGreaterThan(1);
+    expect(told).toEqual([...told.slice(1).map(() => 503), undefined]);
     rig.hub.stop();
   });
 
@@ -535,6 +537,34 @@ describe("the publish time", () => {
     expect(late.messages.at(-1)?.pt).toBe(pt);
     rig.hub.stop();
   });
+});
+
+describe("a message longer than a segment", () => {
+  const many = Array.from({ length: 40 }, (_, n) => `1.${n}`);
+
+  for (const conflateMs of [0, 500]) {
+    test(`comes in segments to who takes them, and in one piece to others; conflateMs ${conflateMs}`, () => {
+      const rig = new Rig({ segmentBytesMax: 2_000 });
+      rig.send(many.map((id) => image(id)));
+      const [ann, ben] = [rig.join(), rig.join()];
+      ann.session.subscribe(ann.request(1, { conflateMs, segmentationEnabled: true }));
+      ben.session.subscribe(ben.request(1, { conflateMs, segmentationEnabled: false }));
+      const [annHeard, benHeard] = [ann.messages.length, ben.messages.length];
+      rig.send(many.map((id) => change(id, { rc: [{ id: 5, ltp: 3, atb: [[2, 7]] }] })));
+      rig.clock.advance(2 * conflateMs);
+      const pieces = ann.messages.slice(annHeard);
+      const types = pieces.map((message) => message.segmentType);
+      expect(types).toEqual(["SEG_START", ...types.slice(2).map(() => "SEG" as const), "SEG_END"]);
+      expect(pieces.map((message) => message.clk)).toEqual([
+        ...types.slice(1).map(() => undefined),
+        ben.messages.at(-1)?.clk,
+      ]);
+      for (const piece of pieces) expect(JSON.stringify(piece).length).toBeLessThan(2_000);
+      expect(ben.messages.length).toBe(benHeard + 1);
+      expect(pieces.flatMap((piece) => piece.mc ?? [])).toEqual([...(ben.messages.at(-1)?.mc ?? [])]);
+      rig.hub.stop();
+    });
+  }
 });
 
 describe("subscriptions", () => {

@@ -5,6 +5,7 @@ import { ChangeBatch } from "../market/batch.ts";
 import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
 import { changesSince, type Projection } from "../market/changes.ts";
+import type { MarketFilter } from "../market/filter.ts";
 import type { Sink, SourceState } from "../market/types.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
 import { writeChanges } from "../wire/changes.ts";
@@ -23,12 +24,14 @@ import { type View, Watchers } from "./view.ts";
 export interface HubOptions {
   readonly cache: Cache;
   readonly clock: Clock;
-  /** The largest piece of a segmented image or catch-up. */
+  /** The longest message to a user who takes segments, but for one market that is longer by itself. */
   readonly segmentBytesMax?: number;
   /** A user whose one flush is larger than this is not written it, but caught up in segments. */
   readonly flushBytesMax?: number;
   /** How long a user may be behind before it is closed as SLOW. */
   readonly behindMsMax?: number;
+  /** Told which markets somebody wants, until the function that comes back is called. */
+  readonly want?: (filter: MarketFilter) => () => void;
 }
 
 /** All entries of one flush together; beyond it users are caught up one by one. */
@@ -40,6 +43,7 @@ const EXCHANGE_TIME_BEHIND_MS = 100;
 /** How a message goes on after its `{"op":"mcm","id":7`, the same for everybody in a flush. */
 interface Head {
   readonly text: string;
+  readonly pt: number;
   /** What its clk says; null when it has none. */
   readonly sequence: number | null;
 }
@@ -55,7 +59,10 @@ export class Hub implements Sink {
   readonly cache: Cache;
   readonly clock: Clock;
   readonly flushBytesMax: number;
+  /** The room that a segment has for entries. */
+  readonly segmentRoom: number;
   readonly #behindMsMax: number;
+  readonly #want: ((filter: MarketFilter) => () => void) | null;
   readonly sessions = new Set<Session>();
   /** 503 while the source's word cannot be relied on. */
   status: number | null = 503;
@@ -93,13 +100,16 @@ export class Hub implements Sink {
     this.cache = options.cache;
     this.clock = options.clock;
     this.flushBytesMax = options.flushBytesMax ?? 1024 * 1024;
+    const segmentBytesMax = options.segmentBytesMax ?? 64 * 1024;
+    this.segmentRoom = Math.max(segmentBytesMax - HEAD_BYTES_MAX, segmentBytesMax / 2);
     this.#behindMsMax = options.behindMsMax ?? 30_000;
+    this.#want = options.want ?? null;
     this.#roll = new Roll(this.cache, {
       entered: (subscription) => this.#fallBehind(subscription),
       left: (subscription) => this.#startAnew(subscription),
     });
     this.#wheel = new Wheel(this.clock, (subscription) => this.#heartbeat(subscription));
-    this.#catchUp = new CatchUpWriter(this, options.segmentBytesMax ?? 64 * 1024);
+    this.#catchUp = new CatchUpWriter(this);
   }
 
   // ---- the source's side ----
@@ -182,6 +192,7 @@ export class Hub implements Sink {
     const head = this.#heads.length;
     this.#heads.push({
       text: this.headText(withClk ? sequence : null, pt),
+      pt,
       sequence: withClk ? sequence : null,
     });
     for (const view of views) {
@@ -264,11 +275,51 @@ export class Hub implements Sink {
         length += (pending[end + 1] as number) + 1;
         end += 2;
       }
-      this.#frame(subscription, head.text, pending, i + 1, end, length - 1, out);
+      if (length > this.segmentRoom && subscription.request.segmentationEnabled)
+        this.#segments(subscription, head, pending, i + 1, end, out);
+      else this.#frame(subscription, head.text, pending, i + 1, end, length - 1, out);
       if (head.sequence !== null) told = head.sequence;
       i = end;
     }
     return told;
+  }
+
+  /**
+   * One message in several, none longer than a segment may be; the clk is the last one's. A market is never cut, however long: clients in wide use show what they
+   * have after each segment, and would show the half of it.
+   */
+  #segments(
+    subscription: Subscription,
+    head: Head,
+    pending: number[],
+    from: number,
+    end: number,
+    out: TextWriter,
+  ): void {
+    const before = this.headText(null, head.pt);
+    let type = "SEG_START";
+    let first = from;
+    let length = 0;
+    for (let i = from; i < end; i += 2) {
+      const entry = (pending[i + 1] as number) + 1;
+      if (length > 0 && length + entry > this.segmentRoom) {
+        this.#frame(subscription, `${before},"segmentType":"${type}"`, pending, first, i, length - 1, out);
+        type = "SEG";
+        first = i;
+        length = 0;
+      }
+      length += entry;
+    }
+    const isWhole = type === "SEG_START";
+    this.#frame(
+      subscription,
+      isWhole ? head.text : `${head.text},"segmentType":"SEG_END"`,
+      pending,
+      first,
+      end,
+      length - 1,
+      out,
+    );
   }
 
   #frame(
@@ -365,6 +416,7 @@ export class Hub implements Sink {
     }
     if (replaced !== undefined) this.end(replaced);
     subscriptions.set(request.id, subscription);
+    if (this.#want !== null) subscription.unwant = this.#want(filter);
     this.#roll.enter(subscription, books);
     const resumed = this.#resumable(subscription);
     subscription.begin(resumed === null ? "image" : "resume", resumed ?? 0, this.cache.sequence);
@@ -381,6 +433,7 @@ export class Hub implements Sink {
   end(subscription: Subscription): void {
     subscription.ended = true;
     subscription.pending.length = 0;
+    subscription.unwant?.();
     this.#roll.leave(subscription);
     const { session } = subscription;
     if (session.subscriptions.get(subscription.id) === subscription) session.subscriptions.delete(subscription.id);
@@ -529,4 +582,6 @@ export class Hub implements Sink {
 }
 
 const MC = ',"mc":[';
+/** More than stands around the entries of a message: its head, its framing. */
+const HEAD_BYTES_MAX = 512;
 const TOO_SLOW: Goodbye = { code: "SLOW", message: "you were behind for too long; come back with your last clk" };
