@@ -50,6 +50,8 @@ class Reader {
   readonly heard: string[] = [];
   readonly counts = { connects: 0, images: 0, resumes: 0, updates: 0, markets: 0, stale: 0 };
   refusal: string | null = null;
+  /** It was told something on its connection. */
+  isLive = false;
   #wire: Wire | null = null;
   #ended = false;
   #initialClk: string | null = null;
@@ -77,6 +79,7 @@ class Reader {
 
   connect(): void {
     this.counts.connects++;
+    this.isLive = false;
     this.#wire = this.#open({
       open() {},
       message: (text) => this.#hear(text),
@@ -124,6 +127,7 @@ class Reader {
     } else if (ct === "RESUB_DELTA") this.counts.resumes++;
     else if (oc.length > 0) this.counts.updates++;
     if (status === 503) this.counts.stale++;
+    this.isLive ||= ct !== "HEARTBEAT";
     this.book.apply(oc);
     this.#clk = clk ?? this.#clk;
     this.#initialClk = initialClk ?? this.#initialClk;
@@ -214,10 +218,15 @@ describe(`orders at an exchange with people who bet (seed ${SEED})`, () => {
       new Reader(ws, "token-con", "con"),
     );
     for (let cut = 0; cut < 16; cut++) {
-      await play(1_000 + randomInt(random, 4_000));
+      await play(2_000 + randomInt(random, 4_000));
       if (cut % 8 === 7) account.logStart = account.position + 1;
       const victim = cut % 4 === 3 ? stage.upstream : pick(random, [stage.esa, stage.websocket]);
       victim[pick(random, ["cut", "reset"] as const)]();
+      await play(1_000);
+      await until(
+        () => gateway.orders?.sourceState === "live" && readers.every(({ isLive }) => isLive),
+        "all are back",
+      );
     }
     await play(5_000);
     punters.stop();

@@ -320,9 +320,9 @@ describe("whoever asks, however slowly it reads, wherever it is cut", () => {
         const wrong = day(seed);
         if (wrong !== null) throw new Error(wrong);
       }),
-      { numRuns: 100, includeErrorInReport: true },
+      { numRuns: 60, includeErrorInReport: true },
     );
-  });
+  }, 30_000);
 
   test("negative control: a prefix granted one letter too short is found out", () => {
     const found = Array.from({ length: 20 }, (_, seed) => day(seed, "alpha", (ref) => ref.startsWith("alpha-")));
