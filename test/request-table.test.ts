@@ -140,6 +140,22 @@ const terms = (shown: (image: Partial<Image>) => Partial<Expected>): readonly Fi
   { path: "clk", kind: "text", good: ["", "x", "9".repeat(1000)].map((clk) => [clk, {}]) },
 ];
 
+const ORDER_FILTER: readonly Field[] = [
+  { path: "orderFilter", kind: "object", good: [[{}, {}]] },
+  { path: "orderFilter.includeOverallPosition", kind: "flag", good: [true, false].map((flag) => [flag, {}]) },
+  { path: "orderFilter.partitionMatchedByStrategyRef", kind: "flag", good: [true, false].map((flag) => [flag, {}]) },
+  {
+    path: "orderFilter.customerStrategyRefs",
+    kind: "texts",
+    good: [
+      [[], {}],
+      [["a", "b", "a"], {}],
+      [Array(FILTER_VALUES_MAX + 1).fill("a"), fails("SUBSCRIPTION_LIMIT_EXCEEDED", { stays: true })],
+    ],
+  },
+  { path: "orderFilter.accountIds", kind: "int64s", good: [[[], {}]] },
+];
+
 const OPS: Readonly<Record<string, Op>> = {
   authentication: {
     base: { op: "authentication", id: 3, appKey: APP_KEY, session: SESSION },
@@ -212,23 +228,22 @@ const OPS: Readonly<Record<string, Op>> = {
     ],
   },
   // Whoever may not have these streams is told so, once the request could be read.
-  orderSubscription: refusedOp("orderSubscription", [
-    { path: "orderFilter", kind: "object", good: [[{}, {}]] },
-    { path: "orderFilter.includeOverallPosition", kind: "flag", good: [true, false].map((flag) => [flag, {}]) },
-    { path: "orderFilter.partitionMatchedByStrategyRef", kind: "flag", good: [true, false].map((flag) => [flag, {}]) },
-    {
-      path: "orderFilter.customerStrategyRefs",
-      kind: "texts",
-      good: [
-        [[], {}],
-        [["a"], {}],
-        [Array(FILTER_VALUES_MAX + 1).fill("a"), fails("SUBSCRIPTION_LIMIT_EXCEEDED", { stays: true })],
-      ],
-    },
-    { path: "orderFilter.accountIds", kind: "int64s", good: [[[], {}]] },
-  ]),
+  orderSubscription: refusedOp("orderSubscription", ORDER_FILTER),
   raceSubscription: refusedOp("raceSubscription", []),
   cricketSubscription: refusedOp("cricketSubscription", []),
+};
+/** The same op, for who may have it. Nobody has ordered anything. */
+const NO_ORDERS: Image = { ...IMAGE, markets: [], levels: 0 };
+const ORDERS: Op = {
+  base: { op: "orderSubscription", id: 3 },
+  before: "authenticated",
+  expected: { id: 3, image: NO_ORDERS },
+  fields: [
+    idField(fails("INVALID_INPUT", NO_ID)),
+    ...terms((image) => ({ image: { ...NO_ORDERS, ...image } })),
+    ...ORDER_FILTER,
+    { path: "orderFilter.accountIds", kind: "int64s", good: [[[7_000_001], fails("INVALID_REQUEST")]] },
+  ],
 };
 
 function flagOf(name: string, yes: string, no: string): Field {
@@ -369,11 +384,12 @@ interface Outcome {
 
 let doors: TwoDoors;
 
-beforeAll(async () => {
-  doors = await TwoDoors.open({ connectionsMax: 1_000 }, MARKETS);
-});
-
-afterAll(() => doors.stop());
+function openDoors(orders: boolean): void {
+  beforeAll(async () => {
+    doors = await TwoDoors.open({ connectionsMax: 1_000, orders }, MARKETS);
+  });
+  afterAll(() => doors.stop());
+}
 
 function enter(door: DoorName, before: Before): Visitor {
   const { dial, at } = doors.dial(door, "client");
@@ -393,7 +409,7 @@ function outcomeOf(door: DoorName, { before, message }: Row): Outcome {
   visitor.send(message);
   doors.pass(20);
   const said = visitor.messages.slice(heard) as unknown as Json[];
-  const image = said.find(({ op }) => op === "mcm");
+  const image = said.find(({ op }) => op === "mcm" || op === "ocm");
   // Taken before we go: that, too, is a close.
   const closed = visitor.closed !== null;
   visitor.leave();
@@ -407,7 +423,7 @@ function outcomeOf(door: DoorName, { before, message }: Row): Outcome {
 
 function imageOf(image: Json | null): Image | undefined {
   if (image === null) return undefined;
-  const mc = image.mc as readonly MarketChange[] | undefined;
+  const mc = (image.mc ?? image.oc) as readonly MarketChange[] | undefined;
   const depth = mc?.find(({ id }) => id === "1.1")?.rc?.[0]?.batb?.length ?? 0;
   const markets = (mc ?? []).map(({ id }) => id).sort();
   return { conflateMs: image.conflateMs as number, heartbeatMs: image.heartbeatMs as number, markets, levels: depth };
@@ -436,30 +452,34 @@ function check(row: Row, { status, image, closed }: Outcome): void {
   expect([typeof image?.initialClk, typeof image?.clk, typeof image?.pt]).toEqual(["string", "string", "number"]);
 }
 
-describe(`the table of requests (${ROWS.length} rows), at the exchange and at our door`, () => {
-  for (const op of [...Object.keys(OPS), "other"]) {
-    test(`${op}`, () => {
-      const mine = ROWS.filter(({ name }) =>
-        op === "other" ? !OPS[name.split(" ")[0] as string] : name.startsWith(`${op} `),
-      );
-      expect(mine.length).toBeGreaterThan(5);
-      for (const row of mine) {
-        const outcomes = DOORS.map((door) => outcomeOf(door, row));
-        for (const [i, outcome] of outcomes.entries()) {
-          try {
-            check(row, outcome);
-          } catch (error) {
-            throw new Error(`${row.name}, at ${DOORS[i]}: ${JSON.stringify(outcome).slice(0, 600)}`, { cause: error });
-          }
-        }
-        // No key that the exchange would not send, and none less.
-        expect(outcomes[1]?.keys.map(withoutMc)).toEqual(outcomes[0]?.keys.map(withoutMc) as string[]);
+function ask(rows: readonly Row[]): void {
+  expect(rows.length).toBeGreaterThan(5);
+  for (const row of rows) {
+    const outcomes = DOORS.map((door) => outcomeOf(door, row));
+    for (const [i, outcome] of outcomes.entries()) {
+      try {
+        check(row, outcome);
+      } catch (error) {
+        throw new Error(`${row.name}, at ${DOORS[i]}: ${JSON.stringify(outcome).slice(0, 600)}`, { cause: error });
       }
-    });
+    }
+    // No key that the exchange would not send, and none less.
+    expect(outcomes[1]?.keys.map(withoutList)).toEqual(outcomes[0]?.keys.map(withoutList) as string[]);
   }
+}
+
+describe(`the table of requests (${ROWS.length} rows), at the exchange and at our door`, () => {
+  openDoors(false);
+  for (const op of Object.keys(OPS)) test(op, () => ask(ROWS.filter(({ name }) => name.startsWith(`${op} `))));
+  test("everything else", () => ask(ROWS.filter(({ name }) => OPS[name.split(" ")[0] as string] === undefined)));
 });
 
-/** An image without markets has an empty `mc` with us, and none at the simulated exchange; clients take both. */
-function withoutMc(keys: string): string {
-  return keys.replace(",mc,", ",");
+describe("the same of the order stream, where it is served", () => {
+  openDoors(true);
+  test("orderSubscription", () => ask(rowsOf(ORDERS)));
+});
+
+/** An image of nothing has an empty list with us, and none at the simulated exchange; clients take both. */
+function withoutList(keys: string): string {
+  return keys.replace(/,(mc|oc),/, ",");
 }

@@ -59,7 +59,7 @@ export function parseRequest(line: string): ExchangeRequest {
     return requestOf(message, id);
   } catch (error) {
     const { message } = error as Error;
-    if (error instanceof TooLong) return { kind: "invalid", id, code: "SUBSCRIPTION_LIMIT_EXCEEDED", message };
+    if (error instanceof NotAllowed) return { kind: "invalid", id, code: error.code, message };
     return { kind: "invalid", id, code: "INVALID_INPUT", message: `Unable to parse message: ${message}` };
   }
 }
@@ -117,7 +117,7 @@ function sideSubscription(
 }
 
 function orderFilter(filter: Fields): OrderFilter {
-  if (filter.int64s("accountIds") !== null) throw new Error("accountIds is not for clients");
+  if (filter.int64s("accountIds") !== null) throw new NotAllowed("INVALID_REQUEST", "accountIds is not for clients");
   return {
     includeOverallPosition: filter.flag("includeOverallPosition") ?? true,
     customerStrategyRefs: filter.texts("customerStrategyRefs") ?? [],
@@ -141,8 +141,15 @@ function clamp(value: number, min: number, max: number): number {
   return Math.min(max, Math.max(min, value));
 }
 
-/** A list that names more than there can be. */
-class TooLong extends Error {}
+/** What can be read, and may not be asked. */
+class NotAllowed extends Error {
+  readonly code: EsaErrorCode;
+
+  constructor(code: EsaErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** A JSON object read with types checked: absent and null are null, anything else of another type throws. */
 class Fields {
@@ -186,7 +193,8 @@ class Fields {
   /** An empty list means what an absent one means. */
   #list<T>(key: string, is: (item: unknown) => boolean, what: string): T[] | null {
     const list = this.#get<T[]>(key, (value) => Array.isArray(value) && value.every(is), what);
-    if (list !== null && list.length > FILTER_VALUES_MAX) throw new TooLong(`${key} has ${list.length} values`);
+    if (list !== null && list.length > FILTER_VALUES_MAX)
+      throw new NotAllowed("SUBSCRIPTION_LIMIT_EXCEEDED", `${key} has ${list.length} values`);
     return list?.length === 0 ? null : list;
   }
 

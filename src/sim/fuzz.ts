@@ -72,7 +72,7 @@ class Fuzz {
   async run(): Promise<FuzzVerdict> {
     const { seed, messages } = this.#options;
     const images = MARKETS.map((id) => this.#learn(born(id)));
-    this.#doors = await TwoDoors.open({ seed, connectionsMax: 1_000, retentionMs: 2_000 }, images);
+    this.#doors = await TwoDoors.open({ seed, connectionsMax: 1_000, retentionMs: 2_000, orders: true }, images);
     this.#bystanders = this.#enterBystanders();
     this.#doors.pass(200);
     const before = this.#counts();
@@ -141,10 +141,11 @@ class Fuzz {
   }
 
   #counts(): Readonly<Record<string, number>> {
-    const { hub, lobby } = this.#doors.gateway;
+    const { hub, lobby, desk } = this.#doors.gateway;
     return {
       sessions: hub.sessions.size,
       subscriptions: [...hub.sessions].reduce((sum, { subscriptions }) => sum + subscriptions.size, 0),
+      "order subscriptions": desk?.subscriptions.size ?? 0,
       connections: lobby.connections,
       visits: lobby.visits,
       "visits without a subscription": lobby.idle.size,

@@ -7,9 +7,11 @@ import { EsaDoor } from "../edge/esa.ts";
 import { Lobby } from "../edge/lobby.ts";
 import { WebSocketDoor } from "../edge/websocket.ts";
 import { EXCHANGE_DEFAULTS, ExchangeClient } from "../exchange/client.ts";
+import { OrderClient } from "../exchange/orders.ts";
 import { staticSession } from "../exchange/session.ts";
 import { Cache } from "../market/cache.ts";
 import { ALL_FIELDS } from "../market/types.ts";
+import { OrderDesk } from "../orders/desk.ts";
 import { TokenList } from "../tenancy/tokens.ts";
 import { VirtualClock } from "./clock.ts";
 import { SimExchange } from "./exchange.ts";
@@ -46,6 +48,8 @@ export interface TwoDoorsOptions {
   readonly weather?: Partial<Weather>;
   readonly retentionMs?: number;
   readonly segmentBytesMax?: number;
+  /** The clients' account is Oddswire's own, and its orders are served at both doors. */
+  readonly orders?: boolean;
 }
 
 /**
@@ -75,14 +79,18 @@ export class TwoDoors {
     this.#options = options;
     this.#random = seededRandom(options.seed ?? 1);
     this.network = new VirtualNetwork(this.clock, this.#random, options.weather);
-    const accounts: Readonly<Record<string, string>> = { [SESSION]: "client", [UPSTREAM_SESSION]: "oddswire" };
+    const { orders = false } = options;
+    const accounts: Readonly<Record<string, string>> = {
+      [SESSION]: orders ? "oddswire" : "client",
+      [UPSTREAM_SESSION]: "oddswire",
+    };
     this.exchange = new SimExchange({
       clock: this.clock,
       random: this.#random,
       log: silentLog,
       sessions: { accountOf: (token) => accounts[token] ?? null },
       appKeys: [APP_KEY],
-      orderAppKeys: [],
+      orderAppKeys: orders ? [APP_KEY] : [],
       limits: {
         marketsMax: options.marketsMax ?? Number.POSITIVE_INFINITY,
         connectionsMax: options.connectionsMax ?? 10,
@@ -138,34 +146,41 @@ interface World {
   readonly network: VirtualNetwork;
 }
 
-/** The rooms joined as `app` joins them, for clients of the exchange. */
+/** The rooms joined as `app` and `doors` join them, for clients of the exchange. */
 class Gateway {
   readonly hub: Hub;
   readonly lobby: Lobby;
-  readonly client: ExchangeClient;
-  readonly #doors: readonly { stop(): void }[];
+  readonly desk: OrderDesk | null;
+  readonly #parts: readonly { stop(): void }[];
 
   constructor({ clock, random, network }: World, epoch: string, options: TwoDoorsOptions) {
-    const { marketsMax, connectionsMax = 10, retentionMs = 600_000, segmentBytesMax } = options;
+    const { marketsMax, connectionsMax = 10, retentionMs = 600_000, segmentBytesMax, orders } = options;
     const cache = new Cache({ epoch, clock, retentionMs, forgetMs: retentionMs, arenaBytesMax: ARENA_BYTES_MAX });
     this.hub = new Hub({ cache, clock, segmentBytesMax });
-    const account = { token: SESSION, name: "client", connectionsMax, marketsMax };
-    const tokens = new TokenList([account], [APP_KEY]);
-    this.lobby = new Lobby({ hub: this.hub, clock, connectionsMax: 1_000, tokens });
-    const door = { listen: network.listen, lobby: this.lobby, log: silentLog };
-    this.#doors = [new EsaDoor({ ...door, at: AT.oddswire }), new WebSocketDoor({ ...door, at: WEBSOCKET_AT })];
     const upstream = { ...EXCHANGE_DEFAULTS, name: "exchange", ...AT.exchange, tls: "off", appKey: APP_KEY } as const;
-    this.client = new ExchangeClient(
-      { ...upstream, filter: {}, fields: ALL_FIELDS },
-      { clock, random, log: silentLog, dial: network.dialAs("gateway"), session: staticSession(UPSTREAM_SESSION) },
+    const session = staticSession(UPSTREAM_SESSION);
+    const world = { clock, random, log: silentLog, dial: network.dialAs("gateway"), session };
+    const client = new ExchangeClient({ ...upstream, filter: {}, fields: ALL_FIELDS }, world);
+    this.desk = orders ? new OrderDesk({ epoch, clock, retentionMs, forgetMs: retentionMs, segmentBytesMax }) : null;
+    const { desk } = this;
+    const orderClient = desk && new OrderClient(upstream, world);
+    const rights = orders ? ({ orders: "account" } as const) : {};
+    const tokens = new TokenList(
+      [{ token: SESSION, name: "client", connectionsMax, marketsMax, ...rights }],
+      [APP_KEY],
     );
-    this.client.start(this.hub);
+    const sides = desk ? { orderSubscription: desk } : {};
+    this.lobby = new Lobby({ hub: this.hub, clock, connectionsMax: 1_000, tokens, sides });
+    const door = { listen: network.listen, lobby: this.lobby, log: silentLog };
+    const doors = [new EsaDoor({ ...door, at: AT.oddswire }), new WebSocketDoor({ ...door, at: WEBSOCKET_AT })];
+    this.#parts = [...doors, client, ...(desk && orderClient ? [orderClient, desk] : [])];
+    client.start(this.hub);
+    if (desk !== null) orderClient?.start(desk);
   }
 
   stop(): void {
-    for (const door of this.#doors) door.stop();
-    this.client.stop();
     this.lobby.closeAll({ code: "GOING_AWAY", message: "the server is restarting" });
+    for (const part of this.#parts) part.stop();
     this.hub.stop();
   }
 }
