@@ -341,7 +341,7 @@ describe("a filter", () => {
 
   test("with accountIds is no filter for clients", () => {
     const visitor = scene().follow({ accountIds: [1] });
-    expect(visitor.last).toMatchObject({ statusCode: "FAILURE", errorCode: "INVALID_INPUT", connectionClosed: true });
+    expect(visitor.last).toMatchObject({ statusCode: "FAILURE", errorCode: "INVALID_REQUEST", connectionClosed: true });
   });
 });
 
