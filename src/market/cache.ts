@@ -61,8 +61,6 @@ export class Cache {
   sequence = 0;
   /** The publish time of the last batch. */
   pt = 0;
-  /** True between the first and the last segment of a group, of any stream: what was touched must not be called complete yet. */
-  midGroup = false;
   /** Who knows less than this cannot be told what changed: which markets went without a word is forgotten. */
   membershipFrom = 0;
   changes = 0;
@@ -84,6 +82,7 @@ export class Cache {
   #ordinals = 0;
   #retainedFrom = 0;
   readonly #shards: Shard[] = [];
+  #openGroups = 0;
   /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
   readonly #marks: { at: number; sequence: number }[] = [];
 
@@ -141,13 +140,22 @@ export class Cache {
     this.pt = batch.pt;
     this.changes += batch.changes;
     const shard = (this.#shards[batch.shard] ??= { imageStarted: NO_IMAGE, midGroup: false });
-    if (batch.segment === "whole" || batch.segment === "start")
+    const { segment } = batch;
+    if (segment === "whole" || segment === "start")
       shard.imageStarted = batch.kind === "image" ? this.sequence : NO_IMAGE;
-    this.#play(batch.tape, batch.length, batch, shard.imageStarted);
-    shard.midGroup = batch.segment === "start" || batch.segment === "middle";
-    this.midGroup = shard.midGroup || this.#shards.some((each) => each?.midGroup);
-    if (!shard.midGroup && shard.imageStarted !== NO_IMAGE) this.#finishImage(batch.shard, shard);
+    this.#play(batch.tape, batch.length, batch, shard.imageStarted, null);
+    const midGroup = segment === "start" || segment === "middle";
+    if (midGroup !== shard.midGroup) {
+      shard.midGroup = midGroup;
+      this.#openGroups += midGroup ? 1 : -1;
+    }
+    if (shard.imageStarted !== NO_IMAGE && !midGroup) this.#finishImage(batch.shard, shard);
     return this.#touched;
+  }
+
+  /** True between the first and the last segment of a group, of any stream: what was touched must not be called complete yet. */
+  get midGroup(): boolean {
+    return this.#openGroups > 0;
   }
 
   /** The books that the last batch took away: an image came without them. */
@@ -173,7 +181,7 @@ export class Cache {
   }
 
   /** Plays a tape with the ids and definitions of `batch`; one that does not begin with a market is about `book`. */
-  #play(tape: Float64Array, length: number, batch: ChangeBatch, imageStarted: number, of: Book | null = null): void {
+  #play(tape: Float64Array, length: number, batch: ChangeBatch, imageStarted: number, of: Book | null): void {
     let book = of;
     let runner = 0;
     for (let i = 0; i < length; ) {
