@@ -3,7 +3,7 @@ import { differential } from "../src/sim/differential.ts";
 import { MISTAKES } from "../src/sim/differential-mistakes.ts";
 
 /** A sample; `npm run prove -- differential` runs many. */
-const SEEDS = 40;
+const SEEDS = 25;
 const FIRST = Number(process.env.ODDSWIRE_SEED ?? Date.now() % 1_000_000);
 /** Within these a planted mistake must be found. */
 const MISTAKE_SEEDS = 12;

@@ -3,7 +3,7 @@ import { fuzz } from "../src/sim/fuzz.ts";
 import { FUZZ_MISTAKES } from "../src/sim/fuzz-mistakes.ts";
 
 /** A sample; `npm run prove -- fuzz` sends a million. */
-const MESSAGES = 8_000;
+const MESSAGES = 5_000;
 const SEED = Number(process.env.ODDSWIRE_SEED ?? Date.now() % 1_000_000);
 
 function heap(): number {
