@@ -245,3 +245,24 @@ test("a market that leaves the filter is taken away by a new image without it", 
   expect(image).toMatchObject({ ct: "SUB_IMAGE", mc: [{ id: "1.2", img: true }] });
   expect(client.hears(() => doors.publish([traded("1.1", 9)]))).toEqual([]);
 });
+
+test("conflateMs is rounded up to one of PROTOCOL.md's list, and what is in force is echoed and kept to", async () => {
+  await open();
+  for (const [asked, inForce] of [
+    [1, 50],
+    [1_000, 1_000],
+    [1_001, 1_500],
+    [100_000, 120_000],
+  ])
+    expect(new Client("oddswire").login().asks(2, { conflateMs: asked })[1]).toMatchObject({ conflateMs: inForce });
+  const client = new Client("oddswire").login();
+  client.asks(2, { conflateMs: 1_001 });
+  const heard = client.hears(() => {
+    for (let i = 0; i < 60; i++) {
+      doors.publish([traded("1.1", 2 + i)]);
+      doors.pass(100);
+    }
+  });
+  expect(heard.length).toBeWithin(3, 6);
+  for (const { mc } of heard) expect(mc?.[0]?.con).toBe(true);
+});
