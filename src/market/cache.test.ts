@@ -292,7 +292,7 @@ describe("positions", () => {
     expect(pair.cache.reach).toBeLessThanOrEqual(since);
     play(pair, seededRandom(4), 50);
     pair.now += 1100;
-    expect(pair.cache.lost.map(({ id }) => id)).toEqual(["1.2"]);
+    expect(pair.cache.reach).toBeGreaterThan(since);
   });
 
   test("closed markets are forgotten after their time, and give their memory back", () => {
