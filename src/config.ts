@@ -277,7 +277,9 @@ const Config = z.strictObject({
     .describe("Names of markets, events and runners, which the stream does not carry."),
   delivery: z
     .strictObject({
-      segmentBytesMax: bytes().default(65_536).describe("The longest message to users who take segments; a market is never cut."),
+      segmentBytesMax: bytes()
+        .default(65_536)
+        .describe("The longest message to users who take segments; a market is never cut."),
       flushBytesMax: bytes()
         .default(1_048_576)
         .describe("A user with more than this in one flush is caught up in segments instead."),
