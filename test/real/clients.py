@@ -28,7 +28,7 @@ WAIT_SECONDS_MAX = 15
 
 
 class Watched(StreamListener):
-    """Also writes down which messages came; takes none away."""
+    """Also writes down which messages came, once the library has taken them in."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -39,21 +39,24 @@ class Watched(StreamListener):
         self.late = 0
 
     def on_data(self, raw_data):
+        result = super().on_data(raw_data)
         try:
-            message = json.loads(raw_data)
+            self._note(json.loads(raw_data))
         except ValueError:
-            message = {}
-        if message.get("op") == "status":
+            pass  # of which the library complains
+        return result
+
+    def _note(self, message):
+        if message["op"] == "status":
             self.replies.append(message)
             if "connectionsAvailable" not in message:
                 self.accepted = message["id"]
-        if message.get("op") in ("mcm", "ocm"):
+        if message["op"] in ("mcm", "ocm"):
             kind = message.get("ct", "UPDATE")
             self.late += message["id"] != self.accepted
             self.changes[kind] = self.changes.get(kind, 0) + 1
             if kind == "HEARTBEAT":
                 self.heartbeats.append(message.get("clk"))
-        return super().on_data(raw_data)
 
 
 class Stream:
@@ -93,6 +96,8 @@ class Stream:
     def _drain(self):
         while True:
             for book in self.output.get():
+                if not self.options.get("hashed"):
+                    continue
                 self.hashes.setdefault(market_id(book), []).append(hash_of(book))
 
 
@@ -182,6 +187,16 @@ def _without_time(data):
     return {key: value for key, value in data.items() if key not in ("publishTime", "lastMatchTime")}
 
 
+def updates():
+    """Market changes taken in, over all streams: when that stands still, everything is there."""
+    return sum(stream.listener.updates_processed or 0 for stream in streams.values())
+
+
+def digests():
+    """What each stream holds, as one short text; what there is to see in full is told by `books`."""
+    return {name: hash_of({**market_books(name)}) for name in streams}
+
+
 def hashes(name):
     stream = streams[name]
     while not stream.output.empty():
@@ -215,6 +230,8 @@ DOES = {
     "state": state,
     "wait": wait,
     "books": market_books,
+    "updates": updates,
+    "digests": digests,
     "hashes": hashes,
     "close": close,
     "closeAll": close_all,

@@ -10,14 +10,18 @@ import { seededRandom } from "../../src/base/random.ts";
 import { bunServe } from "../../src/edge/server.ts";
 import { bunListen } from "../../src/edge/sockets.ts";
 import { BestOffers } from "../../src/sim/best-offers.ts";
+import { SimBetting } from "../../src/sim/betting.ts";
+import { type MarketNames, marketMethods } from "../../src/sim/betting-markets.ts";
 import type { Certificate } from "../../src/sim/certificate.ts";
 import { VirtualClock } from "../../src/sim/clock.ts";
 import { SimExchange } from "../../src/sim/exchange.ts";
 import { SimIdentity } from "../../src/sim/identity.ts";
 import type { MarketChange } from "../../src/sim/naive.ts";
+import { orderMethods } from "../../src/sim/order-methods.ts";
 import { recordingMessages } from "../../src/sim/recording.ts";
 import { World } from "../../src/sim/world.ts";
 import { HostileExchange, type Manner } from "./hostile.ts";
+import type { Played } from "./street.ts";
 
 /** What the street says when it starts this. */
 export interface ExchangePlan {
@@ -35,7 +39,7 @@ export interface ExchangePlan {
 /** A request of the test's. */
 type Request =
   | { readonly do: "recording"; readonly file: string }
-  | { readonly do: "world"; readonly seed: number; readonly markets: number; readonly messages: number }
+  | ({ readonly do: "world" } & WorldRequest)
   | { readonly do: "play"; readonly messages: number }
   | { readonly do: "publish"; readonly changes: readonly MarketChange[]; readonly laterMs?: number }
   | { readonly do: "image"; readonly market: string }
@@ -48,12 +52,15 @@ const TLS_PORT = 443;
 /** Of a generated world's time, between two messages. */
 const WORLD_STEP_MS = 50;
 
+const NOTHING_PLAYED: Played = { messages: 0, changes: 0, messagesEver: 0, changesEver: 0 };
+
 class Town {
   readonly #exchange: SimExchange;
   readonly #hostile: HostileExchange;
   readonly #relay: Relay;
   #messages: (readonly MarketChange[])[] = [];
-  #played = 0;
+  #names: ReadonlyMap<string, MarketNames> = new Map();
+  #played = NOTHING_PLAYED;
 
   constructor(plan: ExchangePlan) {
     const { certificate, appKey, accounts } = plan;
@@ -62,7 +69,17 @@ class Town {
     const limits = { marketsMax: Number.POSITIVE_INFINITY, connectionsMax: 1_000 };
     this.#exchange = new SimExchange({ ...world, log: silentLog, sessions: identity, appKeys: [appKey], limits });
     this.#exchange.listen(bunListen, { host: plan.streamHost, port: TLS_PORT, tls: certificate });
-    bunServe({ host: plan.httpsHost, port: TLS_PORT, tls: certificate }, identity.handle);
+    const exchange = this.#exchange;
+    const shelf = {
+      ids: () => exchange.marketIds(),
+      image: (id: string) => exchange.image(id),
+      namesOf: (id: string) => this.#names.get(id) ?? null,
+    };
+    const methods = [marketMethods(shelf), orderMethods(exchange.orders)];
+    const betting = new SimBetting({ clock: systemClock, sessions: identity, appKeys: [appKey], methods });
+    bunServe({ host: plan.httpsHost, port: TLS_PORT, tls: certificate }, (request) =>
+      betting.matches(request) ? betting.handle(request) : identity.handle(request),
+    );
     this.#hostile = new HostileExchange({ host: plan.hostileHost, port: TLS_PORT }, certificate);
     this.#relay = new Relay(plan.relayHost, plan.relayTo);
   }
@@ -76,7 +93,7 @@ class Town {
       case "recording":
         return this.#hold(await recorded(request.file));
       case "world":
-        return this.#hold(worldly(request));
+        return this.#holdWorld(request);
       case "play":
         return this.#play(request.messages);
       case "publish":
@@ -100,21 +117,28 @@ class Town {
     }
   }
 
+  #holdWorld(request: WorldRequest): { messages: number } {
+    const { messages, names } = worldly(request);
+    this.#names = names;
+    return this.#hold(messages);
+  }
+
   #hold(messages: (readonly MarketChange[])[]): { messages: number } {
     this.#messages = messages;
-    this.#played = 0;
+    this.#played = NOTHING_PLAYED;
     return { messages: messages.length };
   }
 
   /** The next so many, at the time of now; the time between them is what their readers take. */
-  async #play(messages: number): Promise<{ played: number; markets: number }> {
-    for (const changes of this.#messages.slice(this.#played, this.#played + messages)) {
-      this.#exchange.publish(Date.now(), changes);
-      this.#played++;
-    }
+  async #play(most: number): Promise<Played> {
+    const messages = this.#messages.slice(this.#played.messagesEver, this.#played.messagesEver + most);
+    for (const changes of messages) this.#exchange.publish(Date.now(), changes);
     await this.#exchange.settled();
-    const markets = this.#messages.slice(0, this.#played).reduce((sum, changes) => sum + changes.length, 0);
-    return { played: this.#played, markets };
+    const changes = messages.reduce((sum, each) => sum + each.length, 0);
+    const messagesEver = this.#played.messagesEver + messages.length;
+    const changesEver = this.#played.changesEver + changes;
+    this.#played = { messages: messages.length, changes, messagesEver, changesEver };
+    return this.#played;
   }
 }
 
@@ -124,18 +148,26 @@ async function recorded(file: string): Promise<(readonly MarketChange[])[]> {
   return messages;
 }
 
-/** A generated world's messages, worked out ahead of their time. */
-function worldly(request: { seed: number; markets: number; messages: number }): (readonly MarketChange[])[] {
+interface WorldRequest {
+  readonly seed: number;
+  readonly markets: number;
+  readonly messages: number;
+}
+
+/** A generated world's messages, worked out ahead of their time, and what its catalogue calls its markets. */
+function worldly(request: WorldRequest): { messages: (readonly MarketChange[])[]; names: Map<string, MarketNames> } {
   const messages: (readonly MarketChange[])[] = [];
   const clock = new VirtualClock(Date.now());
   const best = new BestOffers();
   const publish = (_: number, changes: readonly MarketChange[]) =>
     void (changes.length > 0 && messages.push(changes.map((change) => best.add(change))));
+  const names = new Map<string, MarketNames>();
   const world = new World({ markets: request.markets }, { clock, random: seededRandom(request.seed), publish });
   world.start();
   while (messages.length < request.messages) clock.advance(WORLD_STEP_MS);
   world.stop();
-  return messages.slice(0, request.messages);
+  for (const market of world.markets) names.set(market.id, market.names);
+  return { messages: messages.slice(0, request.messages), names };
 }
 
 /** Stands before a door and passes bytes, until cut. */

@@ -16,6 +16,8 @@ export interface StreamOptions {
   readonly buffer_size?: number;
   readonly host?: string;
   readonly lightweight?: boolean;
+  /** Keeps a hash of every book that is put out. */
+  readonly hashed?: boolean;
 }
 
 /** How a stream of the library's stands. */
@@ -122,6 +124,16 @@ export class Library {
 
   books(name: string): Promise<StreamBooks> {
     return this.#asks.ask("books", { name });
+  }
+
+  /** Market changes taken in, over all streams. */
+  updates(): Promise<number> {
+    return this.#asks.ask("updates");
+  }
+
+  /** Of what each stream's cache holds, by the stream's name. */
+  digests(): Promise<Record<string, string>> {
+    return this.#asks.ask("digests");
   }
 
   /** Of every book it put out, by market. */

@@ -29,6 +29,14 @@ export const GUIDED = {
   config: fenced("json"),
 };
 
+/** What was played by one call, and by all so far. */
+export interface Played {
+  readonly messages: number;
+  readonly changes: number;
+  readonly messagesEver: number;
+  readonly changesEver: number;
+}
+
 /** Known at the exchange and at Oddswire by the same name and password, so that a client need not change them. */
 const CLIENT: { username: string; password: string } = JSON.parse(GUIDED.config).visitors[0];
 
@@ -94,6 +102,14 @@ export class Street {
     await this.ready();
   }
 
+  /** The exchange plays the next so many messages of what it holds; resolves when Oddswire has them. */
+  async play(messages: number): Promise<Played> {
+    const before = await this.#changes();
+    const played = await this.exchange.ask<Played>("play", { messages });
+    while ((await this.#changes()) < before + played.changes) await Bun.sleep(1);
+    return played;
+  }
+
   /** The exchange publishes these, `laterMs` ahead of its time; resolves when Oddswire has them. */
   async publish(changes: readonly MarketChange[], laterMs = 0): Promise<void> {
     const before = await this.#changes();
@@ -133,18 +149,12 @@ export class Street {
   }
 }
 
-/** Real clients count for themselves in what they ask; this plays on until both have what was played, a little at a time. */
-export async function playTo(
-  street: Street,
-  messages: number,
-  step: number,
-  everywhere: (markets: number) => Promise<unknown>,
-): Promise<void> {
-  for (let played = 0; played < messages; ) {
-    const now = await street.exchange.ask<{ played: number; markets: number }>("play", { messages: step });
-    if (now.played === played) return;
-    played = now.played;
-    await everywhere(now.markets);
+/** Polls until it is so; an error when it is not so in time. */
+export async function until(holds: () => Promise<boolean>, msMax = 10_000): Promise<void> {
+  const deadline = performance.now() + msMax;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`not within ${msMax} ms`);
+    await Bun.sleep(20);
   }
 }
 

@@ -23,7 +23,7 @@ import { betfairlightweight, flumine, networkNamespace } from "../parts.ts";
 import { type Manner, market } from "./hostile.ts";
 import { Library, type StreamBooks, type StreamOptions, type StreamState } from "./library.ts";
 import { Strategy } from "./strategy.ts";
-import { Street } from "./street.ts";
+import { Street, until } from "./street.ts";
 
 const python = betfairlightweight();
 const pythonOfFlumine = flumine();
@@ -306,13 +306,4 @@ function bookOf({ books }: StreamBooks, id: string) {
 
 function firstPrices({ snap }: StreamBooks, id: string): number[] | undefined {
   return snap[id]?.runners[0]?.ex.availableToBack.map(({ price }) => price);
-}
-
-/** Polls until it is so; an error when it is not so in time. */
-async function until(holds: () => Promise<boolean>, msMax = 10_000): Promise<void> {
-  const deadline = performance.now() + msMax;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`not within ${msMax} ms`);
-    await Bun.sleep(20);
-  }
 }
