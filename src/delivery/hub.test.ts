@@ -590,6 +590,28 @@ describe("subscriptions", () => {
     rig.hub.stop();
   });
 
+  test("markets that come into the filter by one message are told of once, with its clk", () => {
+    const rig = new Rig();
+    rig.send([image("1.1", { eventTypeId: "2" }), image("1.2", { eventTypeId: "2" }), image("1.3")]);
+    for (const segmentationEnabled of [false, true]) {
+      const user = rig.join();
+      user.session.subscribe(user.request(1, { filter: { eventTypeIds: ["1"] }, segmentationEnabled }));
+      const heard = user.messages.length;
+      rig.send(["1.1", "1.2"].map((id) => change(id, { marketDefinition: definition({ version: 2 }) })));
+      const [message, ...more] = user.messages.slice(heard);
+      expect(message?.mc?.map(({ id, img }) => [id, img])).toEqual([
+        ["1.1", true],
+        ["1.2", true],
+      ]);
+      expect([typeof message?.clk, more]).toEqual(["string", []]);
+      user.session.leave();
+      rig.send(
+        ["1.1", "1.2"].map((id) => change(id, { marketDefinition: definition({ eventTypeId: "2", version: 3 }) })),
+      );
+    }
+    rig.hub.stop();
+  });
+
   test("closed markets do not count against the limit", () => {
     const rig = new Rig();
     rig.send([image("1.1"), image("1.2", { status: "CLOSED" })]);

@@ -1,7 +1,7 @@
 import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
 import type { MarketId } from "../market/types.ts";
-import type { Subscription } from "./subscription.ts";
+import type { CatchUp, Subscription } from "./subscription.ts";
 import { View, Watchers } from "./view.ts";
 
 /** Whom the roll tells when a market goes in or out of a running subscription. */
@@ -107,12 +107,12 @@ export class Roll {
   #add(subscription: Subscription, book: Book, sent: number): void {
     const { contract, beat, catchUp } = subscription;
     Watchers.of(book).view(book, contract, contract.policy, beat, sent).add(subscription);
-    if (catchUp !== null) catchUp.disturbed = true;
+    if (catchUp !== null) disturb(catchUp);
   }
 
   #remove(subscription: Subscription, index: number): void {
     const view = View.remove(subscription, index);
-    if (subscription.catchUp !== null) subscription.catchUp.disturbed = true;
+    if (subscription.catchUp !== null) disturb(subscription.catchUp);
     if (view.subscriptions.length === 0) Watchers.of(view.book).drop(view);
   }
 
@@ -140,6 +140,11 @@ export class Roll {
     }
     return gone;
   }
+}
+
+/** A pass that has not looked at any market yet misses none: markets that come in by one message are told of once. */
+function disturb(catchUp: CatchUp): void {
+  if (catchUp.phase > 0 || catchUp.cursor > 0) catchUp.disturbed = true;
 }
 
 function idsOf(subscription: Subscription): readonly MarketId[] {

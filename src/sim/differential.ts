@@ -16,7 +16,7 @@ export const MAY_DIFFER: readonly string[] = [
   "in a RESUB_DELTA, which markets come with `img`: whoever remembers less sends a market whole",
   "the message by which a market that was there before comes into the filter: with us a catch-up, which says `con` and may tell of others",
   "a market that leaves the filter: the exchange falls silent on it, we send an image without it (decision 5), also to whoever resumes from before",
-  "levels of EX_BEST_OFFERS, asked for by name, where the exchange publishes none: we compute them, so books are compared and not messages",
+  "levels of EX_BEST_OFFERS, asked for by name, where the exchange publishes none: we compute them, so books are compared and not messages; and who names all fields asks for another thing than who names none",
 ];
 
 export interface DifferentialVerdict {
