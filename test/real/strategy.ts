@@ -70,6 +70,11 @@ export class Strategy {
     return this.#asks.ask("stop");
   }
 
+  /** Ends the whole program at once. */
+  end(): Promise<unknown> {
+    return this.#asks.program.end("SIGKILL");
+  }
+
   /** All warnings and errors that were logged since last asked. */
   complaints(): Promise<string[]> {
     return this.#asks.ask("complaints");
