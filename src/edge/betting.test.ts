@@ -8,6 +8,11 @@ const RPC = "/exchange/betting/json-rpc/v1";
 const REST = "/exchange/betting/rest/v1.0";
 const GOOD = { "X-Application": "key", "X-Authentication": "token-of-anna" };
 
+const TOKENS = new TokenList(
+  ["anna", "bert"].map((name) => ({ token: `token-of-${name}`, name })),
+  ["key"],
+);
+
 interface Answer {
   readonly status: number;
   readonly body: Json;
@@ -15,7 +20,7 @@ interface Answer {
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked at as they come
 type Json = any;
 
-function setUp(callsPerSecondMax = 1_000) {
+function setUp(callsPerSecondMax = 1_000, tokens = TOKENS) {
   const clock = new VirtualClock();
   const asked: Json[] = [];
   const note = (name: string) => (query: object) => {
@@ -28,8 +33,7 @@ function setUp(callsPerSecondMax = 1_000) {
     listEventTypes: note("listEventTypes"),
     listEvents: note("listEvents"),
   };
-  const visitors = ["anna", "bert"].map((name) => ({ token: `token-of-${name}`, name }));
-  const door = new BettingDoor({ tokens: new TokenList(visitors, ["key"]), reader, clock, callsPerSecondMax });
+  const door = new BettingDoor({ tokens, reader, clock, callsPerSecondMax });
   const send = async (path: string, body: BodyInit | null, init: RequestInit = {}): Promise<Answer> => {
     const url = new URL(path, "http://h");
     expect(door.matches(url.pathname)).toBe(true);
@@ -114,6 +118,28 @@ describe("the JSON-RPC form", () => {
       },
       id: 1,
     });
+  });
+});
+
+describe("orders", () => {
+  const none = { currentOrders: [], moreAvailable: false };
+
+  test("of who may see none: there are none, as frameworks want to hear of every market that closes", async () => {
+    const { rpc, rest } = setUp();
+    expect((await rpc("listCurrentOrders", {})).body.result).toEqual(none);
+    expect((await rest("listClearedOrders", { betStatus: "SETTLED" })).body).toEqual({
+      clearedOrders: [],
+      moreAvailable: false,
+    });
+  });
+
+  test("of who may see some are not called none", async () => {
+    for (const orders of ["account", { refPrefix: "alpha-" }] as const) {
+      const tokens = new TokenList([{ token: "token-of-anna", name: "anna", orders }], ["key"]);
+      const { rpc } = setUp(1_000, tokens);
+      for (const method of ["listCurrentOrders", "listClearedOrders"])
+        expect((await rpc(method, {})).body.error.message).toBe("DSC-0021");
+    }
   });
 });
 

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Goodbye } from "../base/errors.ts";
-import type { Visitor } from "../tenancy/tokens.ts";
+import type { Account } from "../tenancy/tokens.ts";
 import { type BettingFault, exception, isExceptionCode, restFault, rpcError } from "./betting-faults.ts";
 import {
   type BookQuery,
@@ -20,8 +20,11 @@ export interface BettingReader {
   listEvents(filter: CatalogueFilter): string | BettingFault;
 }
 
+/** Who asks, as far as it matters here. */
+type Asker = Pick<Account, "name" | "orders">;
+
 export interface BettingDoorOptions {
-  readonly tokens: { authenticate(appKey: string | null, session: string | null): Visitor | Goodbye };
+  readonly tokens: { authenticate(appKey: string | null, session: string | null): Asker | Goodbye };
   readonly reader: BettingReader;
   readonly clock: Pick<Clock, "monotonic">;
   /** Calls of one visitor in a second; a batch counts as what is in it, and a call that looks through all markets as ten. */
@@ -42,7 +45,7 @@ const SECOND_MS = 1_000;
 const LOOK_THROUGH_CALLS = 10;
 
 type Json = Readonly<Record<string, unknown>>;
-type Operation = (params: Json, reader: BettingReader) => string | BettingFault;
+type Operation = (params: Json, reader: BettingReader, asker: Asker) => string | BettingFault;
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   listMarketBook: (params, reader) => asked(readBookQuery(params), (query) => reader.listMarketBook(query)),
@@ -50,6 +53,9 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     asked(readCatalogueQuery(params), (query) => reader.listMarketCatalogue(query)),
   listEventTypes: (params, reader) => asked(readFilter(params), (filter) => reader.listEventTypes(filter)),
   listEvents: (params, reader) => asked(readFilter(params), (filter) => reader.listEvents(filter)),
+  // Frameworks ask for these about every market that closes, whether or not they ever bet.
+  listCurrentOrders: (_params, _reader, asker) => noOrders(asker, '{"currentOrders":[],"moreAvailable":false}'),
+  listClearedOrders: (_params, _reader, asker) => noOrders(asker, '{"clearedOrders":[],"moreAvailable":false}'),
 };
 
 /**
@@ -87,15 +93,15 @@ export class BettingDoor implements HttpRoute {
       return this.#rpcRefusal({ kind: "framework", code: "DSC-0024", details: "the batch is empty" });
     if (call.length > BATCH_MAX) return this.#rpcRefusal(tooLarge());
     const cost = call.reduce((sum, one) => sum + rpcCost(one), 0);
-    const refusal = this.#mayAsk(request, cost);
-    return reply(`[${call.map((one) => this.#rpcAnswer(one, refusal)).join(",")}]`);
+    const asker = this.#mayAsk(request, cost);
+    return reply(`[${call.map((one) => this.#rpcAnswer(one, asker)).join(",")}]`);
   }
 
   /** One call's answer, as JSON text; its id comes back as it was given. */
-  #rpcAnswer(call: unknown, refusal: BettingFault | null): string {
+  #rpcAnswer(call: unknown, asker: Asker | BettingFault): string {
     if (!isObject(call)) return this.#rpcFault({ kind: "framework", code: "DSC-0024", details: "not an object" }, null);
     const { method, params, id } = call;
-    const result = refusal ?? this.#call(nameOf(method), params ?? {});
+    const result = this.#call(asker, nameOf(method), params ?? {});
     if (typeof result !== "string") return this.#rpcFault(result, id);
     return `{"jsonrpc":"2.0","result":${result}${idMember(id)}}`;
   }
@@ -119,24 +125,25 @@ export class BettingDoor implements HttpRoute {
     if (text === null) return tooLarge();
     const params = text.trim() === "" ? {} : parsed(text);
     if (params === undefined) return { kind: "framework", code: "DSC-0008", details: "not JSON" };
-    return this.#mayAsk(request, costOf(operation, params)) ?? this.#call(operation, params);
+    return this.#call(this.#mayAsk(request, costOf(operation, params)), operation, params);
   }
 
-  #call(name: string | null, params: unknown): string | BettingFault {
+  #call(asker: Asker | BettingFault, name: string | null, params: unknown): string | BettingFault {
+    if ("kind" in asker) return asker;
     const operation = name !== null && Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : undefined;
     const served = Object.keys(OPERATIONS).join(", ");
     if (operation === undefined)
       return { kind: "framework", code: "DSC-0021", details: `not served here; what is: ${served}` };
     if (!isObject(params)) return { kind: "framework", code: "DSC-0009", details: "the parameters must be an object" };
-    return operation(params, this.#options.reader);
+    return operation(params, this.#options.reader, asker);
   }
 
-  /** Null: yes. */
-  #mayAsk({ headers }: Request, cost: number): BettingFault | null {
+  /** Who it is, or why not. */
+  #mayAsk({ headers }: Request, cost: number): Asker | BettingFault {
     const visitor = this.#options.tokens.authenticate(headers.get("X-Application"), headers.get("X-Authentication"));
     if ("code" in visitor)
       return exception(isExceptionCode(visitor.code) ? visitor.code : "ACCESS_DENIED", visitor.message);
-    return this.#count(visitor.name, cost);
+    return this.#count(visitor.name, cost) ?? visitor;
   }
 
   #count(visitor: string, cost: number): BettingFault | null {
@@ -172,6 +179,12 @@ function asked<Query extends object>(
   ask: (query: Query) => string | BettingFault,
 ): string | BettingFault {
   return "kind" in query ? query : ask(query as Query);
+}
+
+/** Who may see no orders has none here, and that is an answer; whoever may see some would be told an untruth by it. */
+function noOrders({ orders }: Asker, none: string): string | BettingFault {
+  const details = "not served to who has orders here: they come by the order stream";
+  return orders === undefined ? none : { kind: "framework", code: "DSC-0021", details };
 }
 
 /** The operation's name without the API's; null where the method is another API's, or none at all. */
