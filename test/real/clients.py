@@ -11,7 +11,7 @@ import time
 
 import betfairlightweight
 from betfairlightweight import StreamListener
-from betfairlightweight.filters import streaming_market_data_filter, streaming_market_filter
+from betfairlightweight.filters import streaming_market_data_filter, streaming_market_filter, streaming_order_filter
 
 from asked import answer_forever
 from books import books
@@ -79,6 +79,8 @@ class Stream:
         threading.Thread(target=self._read, daemon=True).start()
 
     def subscribe(self, options):
+        if "orders" in options:
+            return self.stream.subscribe_to_orders(order_filter=streaming_order_filter(**options["orders"]))
         data = streaming_market_data_filter(fields=options.get("fields"), ladder_levels=options.get("ladderLevels"))
         more = {name: options[name] for name in ("conflate_ms", "heartbeat_ms", "segmentation_enabled", "initial_clk", "clk") if name in options}
         return self.stream.subscribe_to_markets(
@@ -170,6 +172,16 @@ def _reached(now, until):
     return now["updates"] >= until.get("updates", 0) and all(now["changes"].get(kind, 0) >= n for kind, n in until.get("changes", {}).items())
 
 
+def orders(name):
+    """The orders that the library holds, by market; markets without any left out. A stream of orders must be a lightweight one."""
+    held = {}
+    for market_id, cache in streams[name].listener.stream._caches.items():
+        current = cache.create_resource(0, snap=True)["currentOrders"]
+        if current:
+            held[market_id] = sorted(current, key=lambda order: order["betId"])
+    return held
+
+
 def _answered(now):
     """Subscriptions that were served, or refused."""
     refused = sum(reply["statusCode"] == "FAILURE" for reply in now["replies"])
@@ -230,6 +242,7 @@ DOES = {
     "state": state,
     "wait": wait,
     "books": market_books,
+    "orders": orders,
     "updates": updates,
     "digests": digests,
     "hashes": hashes,

@@ -1,9 +1,11 @@
 import type { Companion } from "./namespace.ts";
-import type { Street, Way } from "./street.ts";
+import type { Credentials, Street, Way } from "./street.ts";
 
 /** Of a stream, by the names that betfairlightweight has for its parameters. */
 export interface StreamOptions {
   readonly filter?: object;
+  /** An order filter: a stream of orders it is to be, and a lightweight one. */
+  readonly orders?: object;
   readonly fields?: readonly string[];
   readonly ladderLevels?: number;
   readonly conflate_ms?: number;
@@ -57,6 +59,12 @@ export interface SnapSeen {
   readonly runners: readonly { readonly ex: { readonly availableToBack: readonly { readonly price: number }[] } }[];
 }
 
+export interface OrderSeen {
+  readonly betId: string;
+  readonly status: string;
+  readonly customerStrategyRef: string;
+}
+
 interface Until {
   readonly updates?: number;
   readonly changes?: Readonly<Record<string, number>>;
@@ -72,8 +80,8 @@ export class Library {
   }
 
   /** Starts it and logs in by name and password. */
-  static async start(street: Street, way: Way, python: string): Promise<Library> {
-    const library = new Library(street.clients(way, python, "clients.py"));
+  static async start(street: Street, way: Way, python: string, account?: Credentials): Promise<Library> {
+    const library = new Library(street.clients(way, python, "clients.py", account));
     await library.login("interactive");
     return library;
   }
@@ -126,6 +134,11 @@ export class Library {
     return this.#asks.ask("books", { name });
   }
 
+  /** The orders that it holds, by market. */
+  orders(name: string): Promise<Record<string, readonly OrderSeen[]>> {
+    return this.#asks.ask("orders", { name });
+  }
+
   /** Market changes taken in, over all streams. */
   updates(): Promise<number> {
     return this.#asks.ask("updates");
@@ -152,6 +165,11 @@ export class Library {
   /** One of the betting API's calls: as JSON, or as the names of the library's own classes. */
   betting<Answer>(method: string, options: object, lightweight = true): Promise<Answer> {
     return this.#asks.ask("betting", { method, arguments: options, lightweight });
+  }
+
+  /** Ends the whole program at once. */
+  end(): Promise<unknown> {
+    return this.#asks.program.end("SIGKILL");
   }
 
   /** All warnings and errors that it logged since last asked. */

@@ -6,8 +6,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import type { MarketChange } from "../../src/sim/naive.ts";
 import { betfairlightweight, networkNamespace } from "../parts.ts";
 import { market } from "./hostile.ts";
-import { Library, type StreamOptions } from "./library.ts";
-import { Street } from "./street.ts";
+import { Library, type OrderSeen, type StreamOptions } from "./library.ts";
+import { GATEWAY, Street, until } from "./street.ts";
 
 const python = betfairlightweight();
 const network = networkNamespace();
@@ -74,6 +74,8 @@ describe.skipIf(python.kind === "missing" || network.kind === "missing")("a move
     street = await Street.open((config) => ({
       ...config,
       doors: { ...config.doors, bettingCallsPerSecondMax: 1_000 },
+      orders: { enabled: true },
+      visitors: (config.visitors ?? []).map((visitor) => ({ ...visitor, orders: { refPrefix: "alpha-" } })),
     }));
     const start = (way: "oddswire" | "exchange" | "relay") => Library.start(street, way, python.path);
     [moved, direct, relayed] = await Promise.all([start("oddswire"), start("exchange"), start("relay")]);
@@ -92,6 +94,13 @@ describe.skipIf(python.kind === "missing" || network.kind === "missing")("a move
     const differ = Object.keys(here).filter((name) => here[name] !== there[name]);
     const where = async (name: string) => [name, parting(await moved.books(name), await direct.books(name))];
     return Object.fromEntries(await Promise.all(differ.map(where)));
+  }
+
+  /** Markets in which somebody could bet, with a runner each. */
+  async function openMarkets(): Promise<{ market: string; runner: number | undefined }[]> {
+    const { books } = await direct.books("for its markets");
+    const open = books.filter(({ status, market }) => status === "OPEN" && market.startsWith("1.25"));
+    return open.map(({ market, runners }) => ({ market, runner: runners[0]?.id }));
   }
 
   async function playGently(messages: number): Promise<void> {
@@ -193,6 +202,40 @@ describe.skipIf(python.kind === "missing" || network.kind === "missing")("a move
     await Promise.all([relayed, direct].map((library) => quiet(library, 200)));
     expect(await relayed.books("after")).toEqual(await direct.books("whole"));
     expect(await relayed.complaints()).toEqual([]);
+  });
+
+  test("sees its own orders as the exchange tells of them, and no others", async () => {
+    const owner = await Library.start(street, "exchange", python.path, GATEWAY);
+    const [betOn] = (await direct.open("for its markets", { fields: ["EX_MARKET_DEF"] })) && (await openMarkets());
+    const place = (customer_strategy_ref: string, price: number) => {
+      const limitOrder = { size: 2, price, persistenceType: "LAPSE" };
+      const instruction = { orderType: "LIMIT", side: "BACK", handicap: 0, selectionId: betOn?.runner, limitOrder };
+      return owner.betting("place_orders", {
+        market_id: betOn?.market,
+        instructions: [instruction],
+        customer_strategy_ref,
+      });
+    };
+    await place("alpha-1", 900);
+    await moved.open("orders", { orders: {}, lightweight: true });
+    await owner.open("orders", { orders: { customer_strategy_refs: ["alpha-1", "alpha-2"] }, lightweight: true });
+    await place("beta-1", 910);
+    await place("alpha-2", 920);
+    await owner.betting("cancel_orders", { market_id: betOn?.market });
+    const over = (orders: Record<string, readonly OrderSeen[]>) =>
+      Object.values(orders)
+        .flat()
+        .filter(({ status }) => status === "EXECUTION_COMPLETE");
+    await until(
+      async () => over(await moved.orders("orders")).length === 2 && over(await owner.orders("orders")).length === 2,
+    );
+    expect(await moved.orders("orders")).toEqual(await owner.orders("orders"));
+    expect((await moved.open("others'", { orders: { customer_strategy_refs: ["beta-1"] } })).end).toContain(
+      "NOT_AUTHORIZED",
+    );
+    const complaints = await moved.complaints();
+    expect(complaints.filter((text) => !text.includes("NOT_AUTHORIZED"))).toEqual([]);
+    await owner.end();
   });
 });
 

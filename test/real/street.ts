@@ -10,6 +10,11 @@ import { Companion, Namespace, type Program } from "./namespace.ts";
 /** Where a program believes the exchange to be: at the exchange, at Oddswire, at Oddswire by a way that can be cut, or at a hostile exchange. */
 export type Way = "exchange" | "oddswire" | "relay" | "hostile";
 
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
 const STREAMS = ["stream-api.betfair.com", "sports-data-stream-api.betfair.com"];
 const SERVICES = ["identitysso.betfair.com", "identitysso-cert.betfair.com", "api.betfair.com"];
 /** Loopback addresses, so that several programs have a port 443. */
@@ -20,7 +25,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const GUIDE = readFileSync(`${ROOT}docs/MIGRATION.md`, "utf8");
 
 /** Who may come in at the exchange: the gateway's own account, and the one of clients that go there directly. */
-const GATEWAY = { username: "YOUR-NAME", password: "gateway-password" };
+export const GATEWAY: Credentials = { username: "YOUR-NAME", password: "gateway-password" };
 export const APP_KEY = "YOUR-APP-KEY";
 
 /** The lines and the configuration that docs/MIGRATION.md tells people to write. */
@@ -38,7 +43,7 @@ export interface Played {
 }
 
 /** Known at the exchange and at Oddswire by the same name and password, so that a client need not change them. */
-const CLIENT: { username: string; password: string } = JSON.parse(GUIDED.config).visitors[0];
+const CLIENT: Credentials = JSON.parse(GUIDED.config).visitors[0];
 
 /** The exchange, Oddswire moved in as docs/MIGRATION.md says, and room for clients: all in a namespace, under the exchange's own names, on port 443. */
 export class Street {
@@ -82,15 +87,15 @@ export class Street {
   }
 
   /** A program of real clients; what is at the end of the `way` it takes for the exchange. */
-  clients(way: Way, python: string, script: string): Companion {
+  clients(way: Way, python: string, script: string, account: Credentials = CLIENT): Companion {
     const { folder } = this.namespace;
     const env = {
       REQUESTS_CA_BUNDLE: `${folder}/tls.crt`,
       ODDSWIRE_TEST_APP_KEY: APP_KEY,
       ODDSWIRE_TEST_CERT: `${folder}/client.crt`,
       ODDSWIRE_TEST_KEY: `${folder}/client.key`,
-      ODDSWIRE_TEST_USERNAME: CLIENT.username,
-      ODDSWIRE_TEST_PASSWORD: CLIENT.password,
+      ODDSWIRE_TEST_USERNAME: account.username,
+      ODDSWIRE_TEST_PASSWORD: account.password,
     };
     return new Companion(this.namespace.start([python, `${HERE}${script}`], this.#hosts[way], env));
   }
