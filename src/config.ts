@@ -197,6 +197,10 @@ const Visitor = z.strictObject({
     .describe(
       'Whose orders it may see: `{"refPrefix": "alpha-"}` those whose customerStrategyRef begins so, "account" all; absent: none.',
     ),
+  sports: z
+    .array(z.enum(["race", "cricket"]))
+    .default([])
+    .describe("Which sports data it may see: race, cricket."),
 });
 
 /** Everything that can be set, in one place: type, bounds, default, and what it is for. */
@@ -250,6 +254,30 @@ const Config = z.strictObject({
     })
     .prefault({})
     .describe("The order stream."),
+  sports: z
+    .strictObject({
+      race: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Carry race data, for visitors that may see them; one more connection of the account's, which are ten. The account needs the right to it.",
+        ),
+      cricket: z.boolean().default(false).describe("The same of cricket: one more connection again."),
+      host: host("The exchange's host for sports data.")
+        .optional()
+        .describe(
+          "The exchange's host for sports data; sports-data-stream-api.betfair.com where exchange.host is one of betfair.com, otherwise that host.",
+        ),
+      port: port("Its port; absent: exchange.port.").optional(),
+      silenceMs: ms()
+        .min(1000)
+        .optional()
+        .describe(
+          "So long a silence there is a dead connection; absent: two of the heartbeats that the exchange says it sends, a minute where it says nothing of any. Raise it for an exchange that sends none.",
+        ),
+    })
+    .prefault({})
+    .describe("Sports data: races and cricket."),
   cache: z
     .strictObject({
       retentionMs: ms()

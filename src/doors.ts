@@ -27,16 +27,20 @@ import { identityRoute } from "./edge/identity.ts";
 import { Lobby } from "./edge/lobby.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunDial, bunListen } from "./edge/sockets.ts";
+import type { SideStreams } from "./edge/visit.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
 import { CATALOGUE_BYTES_MAX, CATALOGUE_DEFAULTS, Catalogue } from "./exchange/catalogue.ts";
 import { bunPost, type Upstream } from "./exchange/client.ts";
 import { OrderClient } from "./exchange/orders.ts";
 import { type Session, shared } from "./exchange/session.ts";
+import { SportClient } from "./exchange/sports.ts";
 import type { Cache } from "./market/cache.ts";
 import { BettingDesk } from "./ops/betting.ts";
 import { Bookshop } from "./ops/bookshop.ts";
 import { OrderDesk } from "./orders/desk.ts";
+import { SportDesk } from "./sports/desk.ts";
 import { Sessions } from "./tenancy/sessions.ts";
+import { SPORTS } from "./wire/sports.ts";
 
 /** From `stop` to the last socket closed by force. */
 export const STOP_MS_MAX = 3_000;
@@ -62,7 +66,11 @@ export async function openDoors(
   const hub = new Hub({ cache, clock, ...config.delivery, ...(source.want && { want: source.want }) });
   const tokens = sessionsOf(config, clock);
   const orders = config.orders.enabled ? orderStream(config, cache.epoch, session, clock, log) : null;
-  const sides = { ...(orders && { orderSubscription: orders.desk }) };
+  const sports = sportStreams(config, cache.epoch, session, clock, log);
+  const sides: SideStreams = {
+    ...(orders && { orderSubscription: orders.desk }),
+    ...Object.fromEntries(sports.map(({ sport, desk }) => [SPORTS[sport].subscription, desk])),
+  };
   const lobby = new Lobby({ hub, tokens, clock, sides, connectionsMax: doors.connectionsMax });
   const opened: { stop(): void }[] = [];
   try {
@@ -77,6 +85,9 @@ export async function openDoors(
       esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
       https: { port: https?.port ?? null, certLoginPort: certLogin?.port ?? null },
       ...(orders && { orders: { state: orders.client.sourceState, connects: orders.client.connects } }),
+      ...Object.fromEntries(
+        sports.map(({ sport, client: { sourceState: state, connects } }) => [sport, { state, connects }]),
+      ),
       names: { markets: catalogue.named, calls: catalogue.calls, failures: catalogue.failures },
       ...(extras.demo && { demo: extras.demo }),
     });
@@ -108,17 +119,21 @@ export async function openDoors(
         for (const door of opened) door.stop();
         lobby.closeAll({ code: "GOING_AWAY", message: "the server is stopping; come back in a moment" });
         orders?.client.stop();
+        for (const { client } of sports) client.stop();
         source.stop();
         await gone(lobby, clock);
         orders?.desk.stop();
+        for (const { desk } of sports) desk.stop();
         hub.stop();
       },
     };
     orders?.client.start(orders.desk);
+    for (const { client, desk } of sports) client.start(desk);
     return { hub, gateway };
   } catch (error) {
     for (const door of opened) door.stop();
     orders?.desk.stop();
+    for (const { desk } of sports) desk.stop();
     hub.stop();
     throw error;
   }
@@ -133,7 +148,25 @@ function orderStream(config: Config, epoch: string, session: Session, clock: Clo
   return { desk, client: new OrderClient(streamOptions(exchange, "orders"), world) };
 }
 
-const BETFAIR = { stream: /(^|\.)betfair\.com$/, api: "https://api.betfair.com" } as const;
+/** Races and cricket, those that are enabled: as for orders, a connection and a desk each. */
+function sportStreams({ exchange, sports, delivery }: Config, epoch: string, session: Session, clock: Clock, log: Log) {
+  const host = sports.host ?? (BETFAIR.stream.test(exchange.host) ? BETFAIR.sports : exchange.host);
+  const { port = exchange.port, silenceMs = null } = sports;
+  const world = { dial: bunDial, session: shared(session), clock, random: systemRandom, log };
+  return (["race", "cricket"] as const)
+    .filter((sport) => sports[sport])
+    .map((sport) => {
+      const options = { ...streamOptions(exchange, sport), host, port, sport, silenceMs };
+      const desk = new SportDesk({ sport, epoch, clock, messageBytesMax: delivery.flushBytesMax });
+      return { sport, desk, client: new SportClient(options, world) };
+    });
+}
+
+const BETFAIR = {
+  stream: /(^|\.)betfair\.com$/,
+  api: "https://api.betfair.com",
+  sports: "sports-data-stream-api.betfair.com",
+} as const;
 
 /** Names from the exchange's API, by the stream's session. One that is not started knows none: where that is wished, or nobody said where the API is. */
 function catalogueOf(

@@ -18,6 +18,7 @@ const FLOORS: Readonly<Record<string, number>> = {
   cluster: 3,
   delivery: 3,
   orders: 3,
+  sports: 3,
   edge: 4,
   ops: 5,
   sim: 5,

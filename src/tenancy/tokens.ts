@@ -20,6 +20,8 @@ export interface Account extends Visitor {
   readonly connectionsMax: number;
   /** Absent: none. */
   readonly orders?: OrderRights;
+  /** The sports whose data streams it may have; absent: none. */
+  readonly sports?: readonly ("race" | "cricket")[];
 }
 
 export interface TokenEntry extends Partial<Omit<Account, "name">> {
@@ -86,6 +88,7 @@ export function accountOf(said: Omit<TokenEntry, "token">): Account {
     subscriptionsMax: said.subscriptionsMax ?? ACCOUNT_DEFAULTS.subscriptionsMax,
     marketsMax: said.marketsMax ?? ACCOUNT_DEFAULTS.marketsMax,
     orders: said.orders,
+    sports: said.sports,
   };
 }
 
