@@ -4,7 +4,7 @@ import { connect as connectTls } from "node:tls";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { seededRandom } from "../base/random.ts";
-import type { Dial, Socket, SocketHandler } from "../base/socket.ts";
+import type { Dial, Listen, Socket, SocketHandler } from "../base/socket.ts";
 import { loopbackCertificate } from "../sim/certificate.ts";
 import { VirtualClock } from "../sim/clock.ts";
 import { VirtualNetwork, type Weather } from "../sim/network.ts";
@@ -179,6 +179,49 @@ describe("a connection", () => {
     expect(client.heard()).toMatchObject([{ errorCode: "CONNECTION_FAILED", errorMessage: "come back soon" }]);
     expect(enter().reads).toEqual([]);
   });
+});
+
+/** Enters a door by a socket that takes so much of each write. */
+function enterBy(roomBytes: number) {
+  const written: Buffer[] = [];
+  const socket: Socket = {
+    remote: "somebody",
+    write(bytes) {
+      const taken = Math.min(bytes.length, roomBytes);
+      written.push(Buffer.from(bytes.subarray(0, taken)));
+      return taken;
+    },
+    end() {},
+    destroy() {},
+  };
+  const hub = new FakeHub();
+  let accepting: ((socket: Socket) => SocketHandler | null) | null = null;
+  const listen: Listen = (_, accept) => {
+    accepting = accept;
+    return { port: 443, stop() {} };
+  };
+  const lobby = new Lobby({ hub, tokens: TOKENS, clock: new VirtualClock(), connectionsMax: 1 });
+  new EsaDoor({ listen, at: { host: "h", port: 443 }, lobby, log: silentLog });
+  const visit = (accepting as unknown as (socket: Socket) => SocketHandler)(socket);
+  visit.open?.(socket);
+  visit.data(socket, Buffer.from(LOGIN + SUBSCRIBE));
+  return { written, hub, drain: () => visit.drain?.(socket) };
+}
+
+test("no write leaves a lone LF to who reads 1,024 bytes at a time, and none loses a byte by that", () => {
+  for (const roomBytes of [Number.POSITIVE_INFINITY, 2_052, 2_051, 2_050, 2_049, 2_048, 700]) {
+    const { written, hub, drain } = enterBy(roomBytes);
+    for (let length = 2_040; length < 2_060; length++) {
+      written.length = 0;
+      const message = `{"op":"mcm","x":"${"y".repeat(length - 21)}"}\r\n`;
+      expect(message.length).toBe(length);
+      hub.last.send(Buffer.from(message));
+      while (hub.last.rest !== null) drain();
+      if (roomBytes > 2_060) expect([length, written.map((each) => each.length % 1_024)]).not.toEqual([length, [1]]);
+      const text = Buffer.concat(written).toString();
+      expect([length, text.endsWith("\r\n"), JSON.parse(text)]).toEqual([length, true, JSON.parse(message)]);
+    }
+  }
 });
 
 test("all of it on real sockets", async () => {

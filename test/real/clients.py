@@ -37,11 +37,13 @@ class Watched(StreamListener):
         self.replies = []
         self.accepted = None
         self.late = 0
+        self.length = 0
 
     def on_data(self, raw_data):
         result = super().on_data(raw_data)
         try:
             self._note(json.loads(raw_data))
+            self.length = len(raw_data)
         except ValueError:
             pass  # of which the library complains
         return result
@@ -151,6 +153,7 @@ def state(name):
         "heartbeats": listener.heartbeats,
         "replies": listener.replies,
         "late": listener.late,
+        "length": listener.length,
         "initialClk": listener.initial_clk,
         "clk": listener.clk,
     }

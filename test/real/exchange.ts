@@ -21,7 +21,7 @@ import { orderMethods } from "../../src/sim/order-methods.ts";
 import { recordingMessages } from "../../src/sim/recording.ts";
 import { World } from "../../src/sim/world.ts";
 import { HostileExchange, type Manner } from "./hostile.ts";
-import type { Played } from "./street.ts";
+import type { Held, Played } from "./street.ts";
 
 /** What the street says when it starts this. */
 export interface ExchangePlan {
@@ -117,16 +117,17 @@ class Town {
     }
   }
 
-  #holdWorld(request: WorldRequest): { messages: number } {
+  #holdWorld(request: WorldRequest): Held {
     const { messages, names } = worldly(request);
     this.#names = names;
     return this.#hold(messages);
   }
 
-  #hold(messages: (readonly MarketChange[])[]): { messages: number } {
+  #hold(messages: (readonly MarketChange[])[]): Held {
     this.#messages = messages;
     this.#played = NOTHING_PLAYED;
-    return { messages: messages.length };
+    const markets = [...new Set(messages.flatMap((changes) => changes.map(({ id }) => id)))];
+    return { messages: messages.length, markets };
   }
 
   /** The next so many, at the time of now; the time between them is what their readers take. */

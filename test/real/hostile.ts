@@ -7,6 +7,7 @@ export const MANNERS = [
   "honest",
   "greetingWithMore",
   "lateLineFeed",
+  "loneLineFeed",
   "rawUtf8",
   "oldId",
   "oldPublishTime",
@@ -120,7 +121,7 @@ class HostileVisit {
     this.#say({ ...SUCCESS, id: request.id });
     this.#image();
     this.#later(() => this.#misbehave());
-    if (!["noHeartbeats", "lateLineFeed"].includes(this.#manner)) this.#beat();
+    if (!["noHeartbeats", "lateLineFeed", "loneLineFeed"].includes(this.#manner)) this.#beat();
   }
 
   #refusal(clk: string | null): { errorCode: string; errorMessage: string; connectionClosed: boolean } | null {
@@ -149,6 +150,11 @@ class HostileVisit {
         this.#write(this.#message({ mc: [change] }).slice(0, -1));
         this.#later(() => this.#write("\n"));
         return this.#later(() => this.#change({ mc: [change] }), 5 * LATER_MS);
+      case "loneLineFeed": {
+        const padded = (letters: number) => this.#message({ mc: [{ ...change, pad: "x".repeat(letters) }] });
+        this.#write(padded((READ_BYTES * 2 + 1 - padded(0).length) % READ_BYTES));
+        return this.#later(() => this.#change({ mc: [change] }), 5 * LATER_MS);
+      }
       case "rawUtf8":
         return this.#change({ mc: [market(MARKET, [rc()], { eventName: `${TWO_BYTES}x${TWO_BYTES}` })] });
       case "oldPublishTime":
@@ -198,6 +204,8 @@ class HostileVisit {
   }
 }
 
+/** What betfairlightweight reads at a time. */
+const READ_BYTES = 1024;
 /** The "x" between two of these sees to it that a cut at every 1,024th byte cuts one of their characters. */
 const TWO_BYTES = "é".repeat(1_100);
 const SUCCESS = { op: "status", statusCode: "SUCCESS", connectionClosed: false };

@@ -38,6 +38,8 @@ export interface StreamState {
   readonly replies: readonly { readonly id: number; readonly statusCode: string; readonly errorCode?: string }[];
   /** Change messages with another id than that of the subscription accepted last. */
   readonly late: number;
+  /** Of the last message, without its CRLF. */
+  readonly length: number;
   readonly initialClk: string | null;
   readonly clk: string | null;
 }

@@ -34,6 +34,12 @@ export const GUIDED = {
   config: fenced("json"),
 };
 
+/** What the exchange has been given to play. */
+export interface Held {
+  readonly messages: number;
+  readonly markets: readonly string[];
+}
+
 /** What was played by one call, and by all so far. */
 export interface Played {
   readonly messages: number;

@@ -6,7 +6,7 @@
  * | --- | --- | --- |
  * | 1 | host and port are fixed | "1: …" |
  * | 2 | one read is one message until subscribed | "2: …" |
- * | 3 | a CRLF apart from its message holds it back | "3: …" |
+ * | 3 | a CRLF apart from its message, or cut by a read, holds it back | "3: …", two |
  * | 4 | a character cut by a read kills the stream | "4: …" |
  * | 5 | messages of an older subscription | "5: …" |
  * | 6 | pt missing or old | "6: …" |
@@ -29,6 +29,8 @@ const python = betfairlightweight();
 const pythonOfFlumine = flumine();
 const network = networkNamespace();
 
+/** What betfairlightweight reads at a time. */
+const READ_BYTES = 1024;
 const NINE_HOURS_MS = 9 * 3_600_000;
 /** A visitor who may have two markets. */
 const SMALL = { token: "small-session-token", name: "small", marketsMax: 2 };
@@ -105,6 +107,25 @@ describe.skipIf([python, pythonOfFlumine, network].some(({ kind }) => kind === "
       await street.publish([market("1.3", many(runners))]);
       expect((await moved.wait("3", { updates: before + 1 }, 2)).updates).toBe(before + 1);
     }
+  });
+
+  test("3: nor does it wait where its last byte would be a read of its own", async () => {
+    await suffers("loneLineFeed", { heartbeat_ms: 5_000 });
+    expect((await trapped.wait("loneLineFeed", { changes: { UPDATE: 1 } }, 0.5)).changes.UPDATE).toBeUndefined();
+    expect((await trapped.wait("loneLineFeed", { changes: { UPDATE: 2 } })).changes.UPDATE).toBe(2);
+    await moved.open("3", { heartbeat_ms: 5_000 });
+    const arrives = async (letters: number) => {
+      const { updates } = await moved.state("3");
+      await street.publish([market("1.3", [{ id: 11, ltp: 2 }], { eventName: "x".repeat(letters) })]);
+      const state = await moved.wait("3", { updates: updates + 1 }, 2);
+      expect(state.updates).toBe(updates + 1);
+      return state.length;
+    };
+    const short = READ_BYTES * 2 - 1 - ((await arrives(READ_BYTES)) % READ_BYTES);
+    const lengths = [];
+    for (const more of [-1, 0, 1]) lengths.push(await arrives(short + more));
+    // One of the three would have been it: it came with a space at its end.
+    expect(lengths.map((length) => length % READ_BYTES)).toContain(0);
   });
 
   test("4: no character is cut, since all of them are ASCII", async () => {
