@@ -6,7 +6,7 @@ import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
 import { changesSince, type Projection } from "../market/changes.ts";
 import type { MarketFilter } from "../market/filter.ts";
-import type { Sink, SourceState } from "../market/types.ts";
+import type { Follower, Position, SourceState } from "../market/types.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
 import { writeChanges } from "../wire/changes.ts";
 import type { SubscribeRequest } from "../wire/requests.ts";
@@ -51,11 +51,11 @@ interface Head {
 /**
  * The heart: touched markets become frames, once per market and view, and frames go to users, one write each.
  *
- * It takes batches as a Sink. A batch is applied; its markets touch their views; cadence 0 is flushed with the batch, other cadences at
+ * It takes batches as a Sink, numbered by itself or by whom it follows. A batch is applied; its markets touch their views; cadence 0 is flushed with the batch, other cadences at
  * their beats; a market that stops goes to everybody at once, without a clk. A subscription that is not in step (new, resumed, or its socket was full) is
  * brought in step by `CatchUpWriter`. The clk of a message says that everything up to it was sent, so it is written only where that is so.
  */
-export class Hub implements Sink {
+export class Hub implements Follower {
   readonly cache: Cache;
   readonly clock: Clock;
   readonly flushBytesMax: number;
@@ -119,13 +119,8 @@ export class Hub implements Sink {
     this.#heardAt = this.clock.monotonic();
     const touched = this.cache.apply(batch);
     this.#sweepSoon();
-    for (const book of this.cache.dropped) this.#roll.lost(book);
-    const { sequence } = this.cache;
-    for (const book of touched) {
-      this.#roll.touched(book);
-      if (book.suspended === sequence) this.#stopped.push(book);
-      for (const view of Watchers.of(book).views) view.beat.touch(view);
-    }
+    this.#lost();
+    for (const book of touched) this.#touched(book);
     if (!this.cache.midGroup && batch.kind !== "heartbeat") this.#groupDone();
   }
 
@@ -144,6 +139,45 @@ export class Hub implements Sink {
     for (const session of this.sessions) {
       for (const subscription of session.subscriptions.values()) this.#sayHeartbeat(subscription);
     }
+  }
+
+  /** Books come anew from whoever gives the numbers from now on. Nobody is told anything until they are whole, and then what changed; under a new epoch, everything. */
+  syncing(position: Position): void {
+    this.#writeDirty();
+    const isNew = position.epoch !== this.cache.epoch;
+    this.cache.beginSync(position);
+    for (const session of this.sessions) {
+      for (const subscription of session.subscriptions.values()) {
+        if (!isNew) {
+          this.#fallBehind(subscription);
+          continue;
+        }
+        subscription.initialClk = initialClkOf(position.epoch, subscription.contract);
+        this.#startAnew(subscription);
+      }
+    }
+  }
+
+  piece(batch: ChangeBatch): void {
+    this.cache.load(batch);
+    for (const id of batch.ids) this.#touched(this.cache.get(id) as Book);
+  }
+
+  synced(): void {
+    this.cache.endSync();
+    this.#lost();
+    this.#groupDone();
+    this.#writeDirty();
+  }
+
+  #touched(book: Book): void {
+    this.#roll.touched(book);
+    if (book.suspended === this.cache.sequence) this.#stopped.push(book);
+    for (const view of Watchers.of(book).views) view.beat.touch(view);
+  }
+
+  #lost(): void {
+    for (const book of this.cache.dropped) this.#roll.lost(book);
   }
 
   /**
@@ -450,8 +484,10 @@ export class Hub implements Sink {
   #resumable(subscription: Subscription): number | null {
     const { initialClk, clk } = subscription.request;
     if (initialClk === null || clk === null || initialClk !== subscription.initialClk) return null;
-    const since = sequenceOf(clk);
-    if (since === null || since > this.cache.sequence || since < this.cache.reach) return null;
+    const said = sequenceOf(clk);
+    if (said === null) return null;
+    const since = said + this.cache.base;
+    if (since > this.cache.sequence || since < this.cache.reach) return null;
     return this.#roll.leftSince(subscription, since) ? null : since;
   }
 
@@ -536,7 +572,7 @@ export class Hub implements Sink {
 
   /** What follows a message's prefix: clk, publish time, status. */
   headText(sequence: number | null, pt: number, said = this.status): string {
-    const clk = sequence === null ? "" : `,"clk":"${clkOf(sequence)}"`;
+    const clk = sequence === null ? "" : `,"clk":"${clkOf(Math.max(0, sequence - this.cache.base))}"`;
     const status = said === null ? "" : `,"status":${said}`;
     return `${clk},"pt":${pt}${status}`;
   }

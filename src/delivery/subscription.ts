@@ -29,7 +29,8 @@ export class Subscription {
   readonly id: number;
   readonly session: Session;
   readonly contract: Contract;
-  readonly initialClk: string;
+  /** Another one under another epoch. */
+  initialClk: string;
   readonly request: SubscribeRequest;
   readonly beat: Beat;
   /** Its filter looks at more than ids, so markets may enter and leave it. */

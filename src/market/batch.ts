@@ -61,6 +61,8 @@ export class ChangeBatch {
   readonly facts: MarketFacts[] = [];
   /** How many market changes (`mc` entries) it holds. */
   changes = 0;
+  /** Its number, where whoever sends it has numbered it; null: the next one. Stands until another is set. */
+  sequence: number | null = null;
   /** Which of the source's streams it came by; groups and images are each stream's own. Stands until another is set. */
   shard = 0;
 

@@ -61,6 +61,8 @@ export class Book {
   pt = 0;
   /** When it closed, on the cache's monotonic clock; null while it is not CLOSED. */
   closedAt: number | null = null;
+  /** The synchronisation that last brought it. */
+  synced = 0;
   /** Which of the source's streams speaks for it. */
   shard = 0;
   /** For whoever reads books in step with the cache (the hub): what hangs on this market. */

@@ -56,9 +56,11 @@ interface Shard {
  * the source resumes from before the group.
  */
 export class Cache {
-  readonly epoch: string;
-  /** How many batches were applied: the sequence of the last one. */
+  epoch: string;
+  /** How many batches were applied: the sequence of the last one. Never goes back, whoever numbers. */
   sequence = 0;
+  /** What `sequence` is ahead of the numbers that the epoch gives, and so of what clients are told: this process may have followed another epoch before. */
+  base = 0;
   /** The publish time of the last batch. */
   pt = 0;
   /** Who knows less than this cannot be told what changed: which markets went without a word is forgotten. */
@@ -83,6 +85,11 @@ export class Cache {
   #retainedFrom = 0;
   readonly #shards: Shard[] = [];
   #openGroups = 0;
+  /** Counts synchronisations; `#syncFrom`: what the sequence was when the present one began, null when none is under way. */
+  #syncs = 0;
+  #syncFrom: number | null = null;
+  /** It continues what was here before: who knows an earlier sequence can still be told what changed. */
+  #syncContinues = false;
   /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
   readonly #marks: { at: number; sequence: number }[] = [];
 
@@ -136,7 +143,7 @@ export class Cache {
     empty(this.#dropped);
     if (batch.kind === "heartbeat") return this.#touched;
     if (this.sequence >= SEQUENCE_MAX) throw new Error("sequence numbers are used up: restart to begin a new epoch");
-    this.sequence++;
+    this.sequence = batch.sequence === null ? this.sequence + 1 : this.#numbered(batch.sequence);
     this.pt = batch.pt;
     this.changes += batch.changes;
     const shard = (this.#shards[batch.shard] ??= { imageStarted: NO_IMAGE, midGroup: false });
@@ -155,7 +162,49 @@ export class Cache {
 
   /** True between the first and the last segment of a group, of any stream: what was touched must not be called complete yet. */
   get midGroup(): boolean {
-    return this.#openGroups > 0;
+    return this.#openGroups > 0 || this.#syncFrom !== null;
+  }
+
+  #numbered(sequence: number): number {
+    const next = sequence + this.base;
+    if (next <= this.sequence) throw new Error(`batch ${next} comes after ${this.sequence}`);
+    return next;
+  }
+
+  // ---- following somebody who numbers ----
+
+  /** All books are about to come anew, from whoever gives the numbers from now on. */
+  beginSync({ epoch, sequence }: Position): void {
+    const isNew = epoch !== this.epoch;
+    if (isNew) this.base = Math.max(0, this.sequence + 1 - sequence);
+    if (sequence + this.base < this.sequence) throw new Error(`position ${sequence} of ${epoch} was passed already`);
+    this.#syncContinues = !isNew && this.sequence > 0;
+    this.epoch = epoch;
+    this.sequence = sequence + this.base;
+    for (const shard of this.#shards) if (shard !== undefined) shard.midGroup = false;
+    this.#openGroups = 0;
+    this.#syncs++;
+    this.#syncFrom = this.sequence;
+  }
+
+  /** Whole markets as they are at this position. */
+  load(batch: ChangeBatch): void {
+    empty(this.#touched);
+    this.pt = Math.max(this.pt, batch.pt);
+    this.#play(batch.tape, batch.length, batch, this.sequence, null);
+    for (const id of batch.ids) (this.#books.get(id) as Book).synced = this.#syncs;
+  }
+
+  /** Drops the markets that did not come, which `dropped` gives. */
+  endSync(): void {
+    empty(this.#dropped);
+    const from = this.#syncFrom;
+    if (from === null) return;
+    this.#syncFrom = null;
+    for (const book of this.#books) if (book.synced !== this.#syncs && book.born <= from) this.#lose(book);
+    if (this.#syncContinues) return;
+    this.#retainedFrom = this.sequence;
+    this.#marks.length = 0;
   }
 
   /** The books that the last batch took away: an image came without them. */
@@ -287,12 +336,16 @@ export class Cache {
   #finishImage(index: number, shard: Shard): void {
     for (const book of this.#books) {
       if (book.shard !== index || book.last >= shard.imageStarted) continue;
-      this.#drop(book);
-      this.#dropped.push(book);
-      this.#lost.push({ id: book.id, known: book.known, sequence: this.sequence });
-      if (this.#lost.length > LOST_MAX) this.membershipFrom = (this.#lost.shift() as LostMarket).sequence;
+      this.#lose(book);
     }
     shard.imageStarted = NO_IMAGE;
+  }
+
+  #lose(book: Book): void {
+    this.#drop(book);
+    this.#dropped.push(book);
+    this.#lost.push({ id: book.id, known: book.known, sequence: this.sequence });
+    if (this.#lost.length > LOST_MAX) this.membershipFrom = (this.#lost.shift() as LostMarket).sequence;
   }
 
   #drop(book: Book): void {

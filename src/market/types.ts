@@ -69,6 +69,16 @@ export interface Sink {
   state(state: SourceState, reason: string): void;
 }
 
+/** A sink that follows somebody who numbers batches (a cluster peer): its positions are that one's. */
+export interface Follower extends Sink {
+  /** All books are about to come, as `piece`s, between the batches that go on. Nothing is complete until `synced`. */
+  syncing(position: Position): void;
+  /** Whole markets (`img`) as they are at the position of the last batch. */
+  piece(batch: ChangeBatch): void;
+  /** Every market there is has come; those that did not are gone. */
+  synced(): void;
+}
+
 /** Anything that prices come from: the exchange, a second feed, a recording, a cluster peer. */
 export interface Source {
   readonly name: string;
