@@ -221,6 +221,13 @@ const Config = z.strictObject({
         .min(1000)
         .default(SESSIONS_DEFAULTS.lifetimeMs)
         .describe("How long the token of a login lives without keepAlive."),
+      secret: z
+        .string()
+        .min(32)
+        .optional()
+        .describe(
+          "Seals the tokens of logins, so that they outlive a restart and are good at every process with the same secret. Absent: they end with the process.",
+        ),
       tokensMax: z
         .int()
         .min(1)

@@ -77,7 +77,11 @@ function renewed(
   sessions: Pick<Sessions, "keepAlive" | "logout">,
 ): SessionAnswer {
   const token = headers.get("X-Authentication") ?? "";
-  const done = token !== "" && (path === "/api/keepAlive" ? sessions.keepAlive(token) : sessions.logout(token));
+  if (path === "/api/keepAlive") {
+    const renewed = token === "" ? null : sessions.keepAlive(token);
+    return sessionAnswer(renewed ?? token, headers.get("X-Application"), renewed === null ? "NO_SESSION" : "");
+  }
+  const done = token !== "" && sessions.logout(token);
   return sessionAnswer(token, headers.get("X-Application"), done ? "" : "NO_SESSION");
 }
 

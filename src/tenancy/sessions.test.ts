@@ -10,8 +10,7 @@ const VISITORS: readonly VisitorEntry[] = [
   { name: "cat", username: "cat", password: "cat-secret", certName: "cat-bot" },
 ];
 
-function scene(options: Partial<SessionsOptions> = {}, visitors = VISITORS) {
-  const clock = new VirtualClock();
+function scene(options: Partial<SessionsOptions> = {}, visitors = VISITORS, clock = new VirtualClock()) {
   const sessions = new Sessions(
     visitors,
     { ...SESSIONS_DEFAULTS, certificates: false, ...options },
@@ -119,7 +118,7 @@ describe("a token", () => {
     expect(nameOf(token)).toBe("ann");
     clock.run(2_000);
     expect(nameOf(token)).toBe("INVALID_SESSION_INFORMATION");
-    expect(sessions.keepAlive(token)).toBe(false);
+    expect(sessions.keepAlive(token)).toBeNull();
     expect([sessions.alive, sessions.counters.expired]).toEqual([0, 1]);
   });
 
@@ -128,7 +127,7 @@ describe("a token", () => {
     const [kept, left] = [await ann(), await ann()];
     for (let now = 1_500; now < 9_000; now += 1_500) {
       clock.run(now);
-      expect(sessions.keepAlive(kept)).toBe(true);
+      expect(sessions.keepAlive(kept)).toBe(kept);
     }
     expect([nameOf(kept), nameOf(left)]).toEqual(["ann", "INVALID_SESSION_INFORMATION"]);
   });
@@ -143,10 +142,10 @@ describe("a token", () => {
 
   test("of the configuration stands: keepAlive and logout are taken and change nothing", async () => {
     const { clock, sessions, nameOf } = scene({ lifetimeMs: 2_000 });
-    expect([sessions.keepAlive("token-of-bob"), sessions.logout("token-of-bob")]).toEqual([true, true]);
+    expect([sessions.keepAlive("token-of-bob"), sessions.logout("token-of-bob")]).toEqual(["token-of-bob", true]);
     clock.run(10_000);
     expect(nameOf("token-of-bob")).toBe("bob");
-    expect([sessions.keepAlive("nobody's"), sessions.logout("nobody's")]).toEqual([false, false]);
+    expect([sessions.keepAlive("nobody's"), sessions.logout("nobody's")]).toEqual([null, false]);
   });
 
   test("more than a user may have: its own oldest goes, and nobody else's", async () => {
@@ -208,6 +207,74 @@ describe("too many logins", () => {
     expect(await ann()).toBe(BAN);
     clock.run(1_000);
     expect(nameOf(await ann())).toBe("ann");
+  });
+});
+
+describe("a sealed token", () => {
+  const secret = "a secret of thirty-two letters!!";
+  const HOUR_MS = 3_600_000;
+  const options = { secret, lifetimeMs: 12 * HOUR_MS };
+
+  test("is good after a restart and at every other process with the secret, for as long as it would have lived", async () => {
+    const before = scene(options);
+    const token = await before.ann();
+    expect(Buffer.from(token, "base64")).toHaveLength(32);
+    before.clock.advance(11 * HOUR_MS);
+    const after = scene(options, VISITORS, before.clock);
+    expect(after.nameOf(token)).toBe("ann");
+    before.clock.advance(HOUR_MS + 1_000);
+    for (const each of [before, after]) expect(each.nameOf(token)).toBe("INVALID_SESSION_INFORMATION");
+  });
+
+  test("is renewed by another, which says a later time", async () => {
+    const before = scene(options);
+    let token = await before.ann();
+    for (let day = 0; day < 3; day++) {
+      before.clock.advance(8 * HOUR_MS);
+      const kept = before.sessions.keepAlive(token) as string;
+      expect([kept === token, before.nameOf(token), before.nameOf(kept)]).toEqual([false, "ann", "ann"]);
+      token = kept;
+    }
+    expect(scene(options, VISITORS, before.clock).nameOf(token)).toBe("ann");
+  });
+
+  test("that was logged out, or pushed out, stays so here", async () => {
+    const { ann, nameOf, sessions } = scene({ ...options, tokensPerUserMax: 2 });
+    const [first, second] = [await ann(), await ann()];
+    expect(sessions.logout(second)).toBe(true);
+    const [third, fourth] = [await ann(), await ann()];
+    const gone = "INVALID_SESSION_INFORMATION";
+    expect([first, second, third, fourth].map(nameOf)).toEqual([gone, gone, "ann", "ann"]);
+    expect([sessions.keepAlive(second), sessions.logout(second)]).toEqual([null, false]);
+  });
+
+  test("is nobody's with another secret, another password, without its user, or with a bit of it changed", async () => {
+    const { ann, clock, nameOf } = scene(options);
+    const token = await ann();
+    const nobodys = [
+      scene({ ...options, secret: `${secret}!` }, VISITORS, clock),
+      scene({ lifetimeMs: options.lifetimeMs }, VISITORS, clock),
+      scene(options, [{ name: "ann", username: "ann@example.com", password: "another-secret" }], clock),
+      scene(options, VISITORS.slice(1), clock),
+    ];
+    for (const other of nobodys) expect(other.nameOf(token)).toBe("INVALID_SESSION_INFORMATION");
+    for (let bit = 0; bit < 256; bit++) {
+      const bytes = Buffer.from(token, "base64");
+      bytes[bit >> 3] = (bytes[bit >> 3] as number) ^ (1 << (bit & 7));
+      expect(nameOf(bytes.toString("base64"))).toBe("INVALID_SESSION_INFORMATION");
+    }
+    const same = `${token.slice(0, -2)}${String.fromCharCode(token.charCodeAt(42) + 1)}=`;
+    for (const odd of [same, token.slice(0, -1), ` ${token}`, `${token}\n`, token.replaceAll("+", "-")])
+      if (odd !== token) expect(nameOf(odd)).toBe("INVALID_SESSION_INFORMATION");
+  });
+
+  test("remembers no more ends than there may be tokens", async () => {
+    const { ann, nameOf, sessions } = scene({ ...options, tokensMax: 3 });
+    const tokens = [];
+    for (let n = 0; n < 5; n++) tokens.push(await ann());
+    for (const token of tokens.slice(2)) expect(sessions.logout(token)).toBe(true);
+    // Five ends and room for three: the two that were pushed out first are believed again.
+    expect(tokens.map(nameOf).filter((name) => name !== "ann")).toHaveLength(3);
   });
 });
 

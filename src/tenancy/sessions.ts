@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { type Goodbye, OddswireError } from "../base/errors.ts";
 import { Bans } from "./bans.ts";
 import { type HeldPassword, Passwords, type Secrets } from "./passwords.ts";
+import { NONCE_BYTES, Seal } from "./seal.ts";
 import { type Account, accountOf, hash, type TokenEntry, TokenList } from "./tokens.ts";
 
 /** Whoever checks a token needs no more than this: the doors, REST. Tokens of the configuration and of logins count alike. */
@@ -33,6 +34,8 @@ export interface SessionsOptions {
   /** Logins of one user within a minute, and wrong passwords for one user from one address; one more is a ban of `banMs`. */
   readonly loginsPerMinuteMax: number;
   readonly banMs: number;
+  /** With it, tokens outlive the process and are good at every other one that has it; without, they end with this one. */
+  readonly secret?: string;
   /** A certificate login shows a certificate; without, name and password do there too. */
   readonly certificates: boolean;
 }
@@ -76,6 +79,8 @@ interface User {
   readonly account: Account;
   readonly password: HeldPassword;
   readonly certName: string | null;
+  /** What its sealed tokens say; null where none are sealed. */
+  readonly tag: string | null;
   /** Its tokens' hashes, in the order in which they end. */
   readonly tokens: Set<string>;
 }
@@ -93,14 +98,16 @@ const TOKEN_BYTES = 32;
 
 /**
  * Who may come in, and with which token: those of the configuration, which stand, and those that a login gives, which end unless kept alive.
- * Tokens are held by their hash. They live in this process: after a restart clients log in again, as they do at the exchange when theirs end.
+ * Tokens are held by their hash. Without a secret they live in this process, and after a restart clients must log in again. Some do not: flumine asks
+ * for its session only at half its lifetime, and until then tries for ever with the token that it has. With a secret a token that is not known here is
+ * good for as long as it says, but for one that was ended here; keepAlive hands out a new one, which says a later time.
  */
 export class Sessions implements TokenCheck {
   // counters, read by ops
   readonly counters = { logins: 0, refused: 0, busy: 0, keepAlives: 0, logouts: 0, expired: 0, pushedOut: 0 };
 
   readonly #options: SessionsOptions;
-  readonly #clock: Pick<Clock, "monotonic">;
+  readonly #clock: Pick<Clock, "monotonic" | "wall">;
   readonly #secrets: Secrets;
   readonly #list: TokenList;
   readonly #passwords: Passwords;
@@ -108,17 +115,22 @@ export class Sessions implements TokenCheck {
   readonly #users = new Map<string, User>();
   /** By hash, in the order in which they end: all live equally long, and who is renewed goes to the end. */
   readonly #issued = new Map<string, Issued>();
+  readonly #seal: Seal | null;
+  readonly #byTag = new Map<string, User>();
+  /** Sealed tokens that were ended before their time, with when that time is over: at most `tokensMax`, the oldest go first. */
+  readonly #ended = new Map<string, number>();
 
   /** Throws INVALID_CONFIG. */
   constructor(
     visitors: readonly VisitorEntry[],
     options: SessionsOptions,
-    world: { readonly clock: Pick<Clock, "monotonic">; readonly secrets: Secrets },
+    world: { readonly clock: Pick<Clock, "monotonic" | "wall">; readonly secrets: Secrets },
   ) {
     this.#options = options;
     this.#clock = world.clock;
     this.#secrets = world.secrets;
     this.#passwords = new Passwords(world.secrets);
+    this.#seal = options.secret === undefined ? null : new Seal(options.secret);
     const { loginsPerMinuteMax, banMs, appKeys } = options;
     this.#bans = new Bans({ perMinuteMax: loginsPerMinuteMax, banMs }, world.clock);
     this.#list = new TokenList(visitors.filter(hasToken), appKeys);
@@ -138,7 +150,7 @@ export class Sessions implements TokenCheck {
   bySession(session: string | null): Account | Goodbye {
     const listed = this.#list.bySession(session);
     if (!("code" in listed) || !session) return listed;
-    return this.#living(hash(session))?.user.account ?? listed;
+    return this.#living(session)?.user.account ?? listed;
   }
 
   async login(login: Login): Promise<LoginOutcome> {
@@ -149,23 +161,24 @@ export class Sessions implements TokenCheck {
     return outcome;
   }
 
-  /** Gives the token its whole lifetime anew; false where it is not one, or no longer. Those of the configuration stand anyhow. */
-  keepAlive(session: string): boolean {
+  /** Gives a whole lifetime anew: the token to go on with, null where the old one is none, or no longer. Those of the configuration stand anyhow. */
+  keepAlive(session: string): string | null {
+    const issued = this.#living(session);
+    if (issued === null) return this.#isListed(session) ? session : null;
+    this.counters.keepAlives++;
+    // The old one ends in its time: who keeps it, though told of another, is not cut off at once.
+    if (this.#seal !== null) return this.#issue(issued.user);
     const key = hash(session);
-    const issued = this.#living(key);
-    if (issued === null) return this.#isListed(session);
     this.#forget(key, issued);
     this.#remember(key, issued.user);
-    this.counters.keepAlives++;
-    return true;
+    return session;
   }
 
   /** Ends the token for new authentications; streams that run go on. A token of the configuration stands: its user just leaves. */
   logout(session: string): boolean {
-    const key = hash(session);
-    const issued = this.#living(key);
+    const issued = this.#living(session);
     if (issued === null) return this.#isListed(session);
-    this.#forget(key, issued);
+    this.#end(hash(session), issued);
     this.counters.logouts++;
     return true;
   }
@@ -204,14 +217,30 @@ export class Sessions implements TokenCheck {
     if (user.tokens.size >= this.#options.tokensPerUserMax) this.#pushOut(oldest);
     const [oldestOfAll] = this.#issued.keys();
     if (this.#issued.size >= this.#options.tokensMax) this.#pushOut(oldestOfAll);
-    const token = Buffer.from(this.#secrets.getRandomValues(new Uint8Array(TOKEN_BYTES))).toString("base64");
+    const token = this.#newToken(user);
     this.#remember(hash(token), user);
     return token;
   }
 
-  #living(key: string): Issued | null {
+  #newToken({ tag }: User): string {
+    const random = (bytes: number) => this.#secrets.getRandomValues(new Uint8Array(bytes));
+    if (this.#seal === null || tag === null) return Buffer.from(random(TOKEN_BYTES)).toString("base64");
+    return this.#seal.token(tag, this.#clock.wall(), random(NONCE_BYTES));
+  }
+
+  #living(session: string): Issued | null {
     this.#forgetExpired();
-    return this.#issued.get(key) ?? null;
+    const key = hash(session);
+    return this.#issued.get(key) ?? this.#vouchedFor(session, key);
+  }
+
+  /** What a sealed token says for itself that is not known here: another process has given it out, or this one before it was restarted. */
+  #vouchedFor(session: string, key: string): Issued | null {
+    const sealed = this.#seal?.open(session) ?? null;
+    const user = sealed === null ? undefined : this.#byTag.get(sealed.tag);
+    if (sealed === null || user === undefined || this.#ended.has(key)) return null;
+    const endsIn = sealed.issuedAt + this.#options.lifetimeMs - this.#clock.wall();
+    return endsIn > 0 ? { user, endsAt: this.#clock.monotonic() + endsIn } : null;
   }
 
   /** Each token is walked over once, when it ends. */
@@ -237,8 +266,19 @@ export class Sessions implements TokenCheck {
   #pushOut(key: string | undefined): void {
     const issued = key === undefined ? undefined : this.#issued.get(key);
     if (key === undefined || issued === undefined) return;
-    this.#forget(key, issued);
+    this.#end(key, issued);
     this.counters.pushedOut++;
+  }
+
+  /** Before its time: a sealed one would be believed until then, and is noted down. */
+  #end(key: string, issued: Issued): void {
+    this.#forget(key, issued);
+    if (this.#seal === null) return;
+    const now = this.#clock.monotonic();
+    for (const [ended, until] of this.#ended)
+      if (until <= now || this.#ended.size >= this.#options.tokensMax) this.#ended.delete(ended);
+      else break;
+    this.#ended.set(key, issued.endsAt);
   }
 
   #isListed(session: string): boolean {
@@ -253,12 +293,16 @@ export class Sessions implements TokenCheck {
     const secret = passwordHash === undefined ? { password: password ?? "" } : { passwordHash };
     if ("password" in secret && secret.password === "")
       throw new OddswireError("INVALID_CONFIG", `"${said.name}" has a username and no password`);
-    this.#users.set(username, {
+    const tag = this.#seal?.tag(username, passwordHash ?? password ?? "") ?? null;
+    const user: User = {
       account: accountOf(said),
       password: this.#passwords.hold(secret),
       certName: certName ?? null,
+      tag,
       tokens: new Set(),
-    });
+    };
+    this.#users.set(username, user);
+    if (tag !== null) this.#byTag.set(tag, user);
   }
 }
 
