@@ -9,12 +9,13 @@ import { FaultProxy } from "./proxy.ts";
 
 const HOST = "127.0.0.1";
 export const SESSION = "stage-session-token";
-const UPSTREAM = { session: "upstream-token", appKey: "stage-app-key" };
+/** With what the gateway comes to the exchange. */
+export const UPSTREAM = { session: "upstream-token", appKey: "stage-app-key" };
 
 /** Exchange → fault proxy → gateway → fault proxies → users, on real sockets, in this process and in a hurry. */
 export async function openStage(
   seed: number,
-  options: Pick<ConfigInput, "cache" | "delivery" | "orders" | "visitors"> = {},
+  options: Pick<ConfigInput, "cache" | "delivery" | "orders" | "sports" | "visitors"> = {},
 ) {
   const exchange = new SimExchange({
     clock: systemClock,
@@ -22,6 +23,7 @@ export async function openStage(
     log: silentLog,
     sessions: { accountOf: (token) => (token === UPSTREAM.session ? "stage" : null) },
     appKeys: [UPSTREAM.appKey],
+    sportsAppKeys: [UPSTREAM.appKey],
     limits: { marketsMax: Number.POSITIVE_INFINITY },
   });
   const { port } = exchange.listen(bunListen, { host: HOST, port: 0 });

@@ -2,19 +2,10 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { pick, randomInt, seededRandom } from "../base/random.ts";
 import { VirtualClock } from "../sim/clock.ts";
+import { NaiveSports, type SportEntry } from "../sim/naive-sports.ts";
 import type { SportSubscribeRequest } from "../wire/requests.ts";
 import { decodeSportLine, SPORTS, type Sport, SportBatch } from "../wire/sports.ts";
 import { type DeskOptions, SportDesk } from "./desk.ts";
-
-interface Runner {
-  readonly id: number;
-  readonly [part: string]: unknown;
-}
-
-interface Entry {
-  readonly rrc?: readonly Runner[];
-  readonly [part: string]: unknown;
-}
 
 interface Message {
   readonly op: string;
@@ -26,37 +17,14 @@ interface Message {
   readonly status?: number;
   readonly conflateMs?: number;
   readonly heartbeatMs?: number;
-  readonly rc?: readonly Entry[];
-  readonly cc?: readonly Entry[];
-}
-
-/** The last word on each part of each game, and on each runner: what any reader of these streams holds. */
-class Words {
-  readonly games = new Map<string, Map<string, unknown>>();
-
-  apply(entries: readonly Entry[]): void {
-    for (const { id, mid, eventId, marketId, rrc = [], ...parts } of entries) {
-      const key = JSON.stringify([id, mid, eventId, marketId]);
-      const words = this.games.get(key) ?? new Map<string, unknown>();
-      this.games.set(key, words);
-      for (const [name, value] of Object.entries(parts)) words.set(name, value);
-      for (const runner of rrc) words.set(`runner ${runner.id}`, runner);
-    }
-  }
-
-  /** As text in a fixed order; of what `others` know too. */
-  state(others: Words = this): string[] {
-    const known = [...this.games].flatMap(([game, words]) =>
-      [...words].filter(([part]) => others.games.get(game)?.has(part)).map((word) => JSON.stringify([game, ...word])),
-    );
-    return known.sort();
-  }
+  readonly rc?: readonly SportEntry[];
+  readonly cc?: readonly SportEntry[];
 }
 
 class House {
   readonly clock = new VirtualClock();
   readonly desk: SportDesk;
-  readonly truth = new Words();
+  readonly truth = new NaiveSports();
   readonly #sport: Sport;
 
   constructor(sport: Sport = "race", options: Partial<DeskOptions> = {}) {
@@ -66,7 +34,7 @@ class House {
   }
 
   /** A line of the exchange. */
-  says(entries: readonly Entry[], more: object = {}): void {
+  says(entries: readonly SportEntry[], more: object = {}): void {
     const { op, list } = SPORTS[this.#sport];
     const text = JSON.stringify({ op, id: 2, pt: this.clock.wall() - 5, [list]: entries, ...more });
     const bytes = new TextEncoder().encode(text);
@@ -85,7 +53,7 @@ class House {
 
 /** A client: a socket that takes what it has room for, and the words it heard. */
 class Client {
-  words = new Words();
+  words = new NaiveSports();
   readonly messages: Message[] = [];
   room = Number.POSITIVE_INFINITY;
   initialClk: string | null = null;
@@ -124,7 +92,7 @@ class Client {
   }
 
   /** What was said to it since last asked: [ct, entries]. */
-  take(): [string | undefined, readonly Entry[] | undefined][] {
+  take(): [string | undefined, readonly SportEntry[] | undefined][] {
     return this.messages.splice(0).map(({ ct, rc, cc }) => [ct, rc ?? cc]);
   }
 
@@ -133,7 +101,7 @@ class Client {
     const message: Message = JSON.parse(text);
     if (message.op === "status") return;
     this.messages.push(message);
-    if (message.ct === "SUB_IMAGE") this.words = new Words();
+    if (message.ct === "SUB_IMAGE") this.words = new NaiveSports();
     this.words.apply(message.rc ?? message.cc ?? []);
     this.initialClk = message.initialClk ?? this.initialClk;
     this.clk = message.clk ?? this.clk;
@@ -209,9 +177,9 @@ describe("sports data", () => {
           { id: 7, spd: 1 },
           { id: 8, spd: 2 },
         ],
-      } as Entry,
+      } as SportEntry,
     ]);
-    house.says([{ ...RACE, rrc: [{ id: 7, prg: 3 }] } as Entry]);
+    house.says([{ ...RACE, rrc: [{ id: 7, prg: 3 }] } as SportEntry]);
     const client = house.follow();
     const [image, rest] = client.messages;
     expect([image?.clk, rest?.clk, rest?.pt]).toEqual(["0", "2", house.clock.wall()]);
@@ -227,7 +195,7 @@ describe("sports data", () => {
               { id: 7, prg: 3 },
               { id: 8, spd: 2 },
             ],
-          } as Entry,
+          } as SportEntry,
         ],
       ],
     ]);
@@ -413,7 +381,7 @@ function ramble(seed: number, sport: Sport): void {
   }
 }
 
-function randomEntry(sport: Sport, int: (max: number) => number): Entry {
+function randomEntry(sport: Sport, int: (max: number) => number): SportEntry {
   const [a, b] = [`${int(3)}`, `1.${int(1)}`];
   const ids = sport === "race" ? { id: a, mid: b } : { eventId: a, marketId: b };
   const parts = Object.fromEntries(["rpc", "x", "é"].filter(() => int(2) === 0).map((key) => [key, int(9)]));
