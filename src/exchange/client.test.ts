@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { silentLog } from "../base/log.ts";
 import { seededRandom } from "../base/random.ts";
 import type { Address, Dial, Socket, SocketHandler } from "../base/socket.ts";
+import { Cache } from "../market/cache.ts";
 import { ALL_FIELDS, FIELD, type Sink } from "../market/types.ts";
 import { VirtualClock } from "../sim/clock.ts";
 import { EXCHANGE_DEFAULTS, ExchangeClient, type ExchangeClientOptions } from "./client.ts";
@@ -269,12 +270,30 @@ describe("a connection that breaks", () => {
       for (const byte of text.slice(0, cut)) exchange.last.raw(byte);
       exchange.last.closes();
       const whole = ends.filter((end) => end <= cut).length;
-      expect(batches(heard).length).toBe(Math.max(0, whole - 2));
+      const endsForIt = heard.includes("update whole null []") ? 1 : 0;
+      expect(batches(heard).length).toBe(Math.max(0, whole - 2) + endsForIt);
       clock.advance(1_000);
       exchange.last.open().says(hello).says(accepted);
       expect(exchange.last.requests[1]?.clk).toBe(clks[whole]);
       expect(client.invalidLines).toBe(0);
     }
+  });
+
+  test("within a message in segments keeps nobody waiting for the rest, and nothing is gone for it", () => {
+    const { clock, exchange, client, sink } = setUp();
+    const cache = new Cache({ epoch: "e", clock, retentionMs: 60_000, forgetMs: 60_000 });
+    client.start({ ...sink, batch: (batch) => void cache.apply(batch) });
+    exchange.last.open().says(hello).says(accepted);
+    exchange.last.says({ ...image, clk: null, segmentType: "SEG_START", mc: mc("1.1") });
+    expect([cache.midGroup, client.isComplete]).toEqual([true, false]);
+    exchange.last.closes();
+    expect([cache.midGroup, client.isComplete, cache.size]).toEqual([false, false, 1]);
+    clock.advance(1_000);
+    exchange.last.open().says(hello).says(accepted).says(image);
+    exchange.last.says({ ...image, clk: null, segmentType: "SEG_START", mc: mc("1.2") });
+    exchange.refuses = true;
+    exchange.last.closes();
+    expect([cache.midGroup, client.isComplete, cache.size]).toEqual([false, true, 2]);
   });
 
   test("by a refusal within dial does no harm, and is tried again ever more slowly", () => {

@@ -53,6 +53,9 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
   readonly #batch: ChangeBatch;
   #filter: MarketFilter;
   #sink: Sink | null = null;
+  #isComplete = false;
+  /** A message in segments was begun, and its end is still to come. */
+  #isMidGroup = false;
 
   constructor(options: ExchangeClientOptions, world: ExchangeWorld) {
     const batch = new ChangeBatch();
@@ -74,7 +77,7 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
   }
 
   get isComplete(): boolean {
-    return this.images + this.resumes > 0;
+    return this.#isComplete;
   }
 
   /** Other markets from now on: what is subscribed to is replaced by them, and their image comes. */
@@ -100,7 +103,19 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
   }
 
   protected deliver(): void {
+    const { kind, segment } = this.#batch;
+    if (kind !== "heartbeat") this.#isMidGroup = segment === "start" || segment === "middle";
     this.#sink?.batch(this.#batch);
+  }
+
+  /** Whoever waits for the rest of a message in segments, and those of other connections do as well, would wait until there is a connection again; then all of it comes anew. */
+  protected override offline(): void {
+    if (!this.#isMidGroup) return;
+    this.#isMidGroup = false;
+    const end = new ChangeBatch();
+    end.pt = this.lastPublishTime ?? 0;
+    this.#sink?.batch(end);
+    this.#sink?.settled();
   }
 
   protected settled(): void {
@@ -108,6 +123,8 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
   }
 
   protected told(state: SourceState, reason: string): void {
+    // Before everything has come once there is nothing to say but that it has not.
+    if (state !== "down") this.#isComplete = true;
     this.#sink?.state(state, reason);
   }
 }

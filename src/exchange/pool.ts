@@ -40,6 +40,7 @@ export class ExchangePool implements Upstream {
   #handover: { readonly waiting: Set<number>; readonly filters: readonly (MarketFilter | null)[] } | null = null;
   #timer: Timer | null = null;
   #sink: Sink | null = null;
+  #isComplete = false;
 
   /** `filters`: what each client was made for; null: it waits for something to carry. */
   constructor(
@@ -70,8 +71,10 @@ export class ExchangePool implements Upstream {
     this.#world.stopped();
   }
 
+  /** Stays so: a connection that comes in later, or is given other markets, takes nothing back from those who are served. */
   get isComplete(): boolean {
-    return this.#handover === null && this.#carrying().every((n) => this.#clients[n]?.isComplete);
+    this.#isComplete ||= this.#carrying().every((n) => this.#clients[n]?.isComplete);
+    return this.#isComplete;
   }
   get images(): number {
     return this.#sum((client) => client.images);

@@ -100,6 +100,8 @@ export abstract class ExchangeStream {
   /** All that came in one piece was handed over. */
   protected abstract settled(): void;
   protected abstract told(state: SourceState, reason: string): void;
+  /** There is no connection now: what one had begun, it does not end any more. */
+  protected offline(): void {}
 
   /** Where the connection stands, and why where it waits. */
   get state(): State {
@@ -133,6 +135,7 @@ export abstract class ExchangeStream {
       // Whatever an action set off at once (a connection refused, a sink that stops us) has had its own actions: the rest of these is void.
       if (this.#state !== state) return;
     }
+    if (this.#link === null) this.offline();
   }
 
   #perform(action: Action): void {
