@@ -18,6 +18,11 @@ const SETTLE_MS = 100;
 /** A market that is on the exchange's list of none: what a connection with nothing to carry subscribes to, so that it is there when somebody comes. */
 const NOTHING: MarketFilter = { marketIds: ["0"] };
 
+interface Wish {
+  readonly filter: MarketFilter;
+  count: number;
+}
+
 /**
  * What users want, as filters for upstream connections.
  *
@@ -30,8 +35,11 @@ export class Demand {
   readonly #options: DemandOptions;
   readonly #clock: Clock;
   readonly #changed: () => void;
-  /** By its text: how many want it, and until when it is carried once nobody does. */
-  readonly #wishes = new Map<string, { readonly filter: MarketFilter; count: number }>();
+  /** By its text. */
+  readonly #wishes = new Map<string, Wish>();
+  /** Those that nobody has any more, oldest first, until they are forgotten; and how many markets they name together. */
+  readonly #resting = new Map<string, Timer>();
+  #restingMarkets = 0;
   readonly #seats = new Map<MarketId, number>();
   #timer: Timer | null = null;
 
@@ -46,37 +54,49 @@ export class Demand {
   want(filter: MarketFilter): () => void {
     const key = JSON.stringify(filter);
     let wish = this.#wishes.get(key);
-    if (wish === undefined) {
-      this.#wishes.set(key, (wish = { filter, count: 0 }));
-      this.#settle();
-    }
+    if (wish === undefined) this.#wishes.set(key, (wish = { filter, count: 0 }));
+    if (wish.count === 0) this.#settle();
     wish.count++;
+    this.#wake(key, wish);
     let released = false;
     return () => {
       if (released) return;
       released = true;
       wish.count--;
-      if (wish.count === 0) this.#clock.after(this.#options.graceMs, () => this.#forget(key));
+      if (wish.count === 0) this.#rest(key, wish);
     };
   }
 
   stop(): void {
     this.#timer?.cancel();
     this.#timer = null;
+    for (const timer of this.#resting.values()) timer.cancel();
+    this.#resting.clear();
   }
 
   /** A filter for each connection; null: nothing for that one. Ids keep their connection, so that a change concerns as few as can be. */
   plan(): (MarketFilter | null)[] {
     const { base, connections } = this.#options;
-    const wishes = [...this.#wishes.values()].map(({ filter }) => filter);
-    const byIds = wishes.filter((filter) => filter.marketIds !== undefined && !looksAtFacts(filter));
-    const roving = wishes.filter((filter) => !byIds.includes(filter)).flatMap((wish) => both(base, wish) ?? []);
-    const ids = new Set(byIds.flatMap((filter) => filter.marketIds ?? []));
+    const wishes = [...this.#wishes.values()];
+    const roving = wishes.filter((wish) => !isByIds(wish)).flatMap(({ filter }) => both(base, filter) ?? []);
+    const first = roving.length > 0 ? 1 : 0;
+    const ids = this.#ids(wishes.filter(isByIds), connections - first);
     const plan: (MarketFilter | null)[] = new Array(connections).fill(null);
     if (roving.length > 0 && ids.size > 0 && connections === 1) return [base];
     if (roving.length > 0) plan[0] = roving.reduce(either);
-    this.#seat(ids, roving.length > 0 ? 1 : 0, plan);
+    this.#seat(ids, first, plan);
     return plan.map((filter, n) => (n === 0 ? (filter ?? NOTHING) : filter));
+  }
+
+  /** What is wanted, and of what nobody wants any more as much as there is room for beside it, the latest first. */
+  #ids(wishes: readonly Wish[], connections: number): Set<MarketId> {
+    const ids = new Set(wishes.flatMap(({ filter, count }) => (count > 0 ? (filter.marketIds ?? []) : [])));
+    const resting = [...this.#resting.keys()].reverse().flatMap((key) => this.#wishes.get(key) ?? []);
+    for (const { filter } of resting.filter(isByIds)) {
+      for (const id of filter.marketIds ?? [])
+        if (connections === 0 || ids.size < connections * this.#options.marketsPerConnectionMax) ids.add(id);
+    }
+    return ids;
   }
 
   #seat(ids: ReadonlySet<MarketId>, first: number, plan: (MarketFilter | null)[]): void {
@@ -102,8 +122,31 @@ export class Demand {
     }
   }
 
+  /** Carried on for a grace, but never more than there is room for: who comes and goes with long lists must not fill it. */
+  #rest(key: string, wish: Wish): void {
+    const { connections, marketsPerConnectionMax, graceMs } = this.#options;
+    this.#restingMarkets += marketsIn(wish);
+    this.#resting.set(
+      key,
+      this.#clock.after(graceMs, () => this.#forget(key)),
+    );
+    for (const oldest of this.#resting.keys()) {
+      if (this.#restingMarkets <= connections * marketsPerConnectionMax) return;
+      this.#forget(oldest);
+    }
+  }
+
+  #wake(key: string, wish: Wish): void {
+    if (!this.#resting.has(key)) return;
+    this.#resting.get(key)?.cancel();
+    this.#resting.delete(key);
+    this.#restingMarkets -= marketsIn(wish);
+  }
+
   #forget(key: string): void {
-    if (this.#wishes.get(key)?.count !== 0) return;
+    const wish = this.#wishes.get(key);
+    if (wish === undefined) return;
+    this.#wake(key, wish);
     this.#wishes.delete(key);
     this.#settle();
   }
@@ -114,6 +157,14 @@ export class Demand {
       this.#changed();
     });
   }
+}
+
+function isByIds({ filter }: Pick<Wish, "filter">): boolean {
+  return filter.marketIds !== undefined && !looksAtFacts(filter);
+}
+
+function marketsIn({ filter }: Wish): number {
+  return filter.marketIds?.length ?? 1;
 }
 
 function emptiest(seated: readonly MarketId[][], first: number): number {
