@@ -339,6 +339,13 @@ describe("a filter", () => {
     expect(orc(last(follow(filter))).smc).toEqual({ alpha: { mb: [[3, 1]] }, beta: { mb: [[3, 2]] } });
   });
 
+  test("by reference shows a strategy that is called like a part of the language, too", () => {
+    const { place, follow } = scene();
+    place(3, 1, "__proto__");
+    const image = last(follow({ includeOverallPosition: false, partitionMatchedByStrategyRef: true }));
+    expect(JSON.stringify(orc(image).smc)).toBe('{"__proto__":{"mb":[[3,1]]}}');
+  });
+
   test("with accountIds is no filter for clients", () => {
     const visitor = scene().follow({ accountIds: [1] });
     expect(visitor.last).toMatchObject({ statusCode: "FAILURE", errorCode: "INVALID_REQUEST", connectionClosed: true });

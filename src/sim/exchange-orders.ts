@@ -132,13 +132,14 @@ export class OrderView implements StreamSource {
 
   /** Orders without a reference belong to no strategy. */
   #byStrategy(runner: AccountRunner, position: number): Record<string, StreamMatched> {
-    const changes: Record<string, StreamMatched> = {};
+    const changes = new Map<string, StreamMatched>();
     for (const [strategy, matched] of runner.byStrategy) {
       if (strategy === "" || !this.#isMine(strategy)) continue;
       const change = matchedSince(matched, position);
-      if (Object.keys(change).length > 0) changes[strategy] = change;
+      if (Object.keys(change).length > 0) changes.set(strategy, change);
     }
-    return changes;
+    // Also a strategy called "__proto__" is one.
+    return Object.fromEntries(changes);
   }
 
   /** The change that first showed something of the runner to this filter. */
