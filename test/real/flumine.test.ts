@@ -84,4 +84,20 @@ describe.skipIf([python, network, folder].some(({ kind }) => kind === "missing")
     await Bun.sleep(500);
     expect(await whole.complaints()).toEqual([]);
   }, 30_000);
+
+  test("comes back by itself when Oddswire is restarted, with the session that it has", async () => {
+    await street.exchange.ask("world", { seed: 11, markets: 12, messages: 40 });
+    await street.play(20);
+    const [moved, direct] = await Promise.all([start("oddswire"), start("exchange")]);
+    await street.restartGateway("SIGTERM");
+    await moved.until(({ running }) => !running);
+    await street.play(20);
+    await moved.until(({ running }) => running);
+    await until(async () => Bun.deepEquals((await moved.seen()).books, (await direct.seen()).books));
+    expect((await whole.until(({ threads }) => threads.length === 2)).threads).toEqual(["MarketStream", "OrderStream"]);
+    // What the gateway said when it went, and what the library says of itself when flumine subscribes to orders anew.
+    const known = /the server is stopping|stream already registered/;
+    for (const strategy of [moved, whole])
+      expect((await strategy.complaints()).filter((text) => !known.test(text))).toEqual([]);
+  }, 30_000);
 });

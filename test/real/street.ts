@@ -26,6 +26,8 @@ const GUIDE = readFileSync(`${ROOT}docs/MIGRATION.md`, "utf8");
 
 /** Who may come in at the exchange: the gateway's own account, and the one of clients that go there directly. */
 export const GATEWAY: Credentials = { username: "YOUR-NAME", password: "gateway-password" };
+/** Of the gateway's logins. */
+const SECRET = "a secret for tests, thirty-two letters or more";
 export const APP_KEY = "YOUR-APP-KEY";
 
 /** The lines and the configuration that docs/MIGRATION.md tells people to write. */
@@ -155,7 +157,11 @@ export class Street {
   #startGateway(): Program {
     const { folder } = this.namespace;
     const command = ["node", `${ROOT}bin/oddswire.js`, "serve", "--config", `${folder}/oddswire.json`];
-    const env = { ODDSWIRE_EXCHANGE_PASSWORD: GATEWAY.password, ODDSWIRE_EXCHANGE_CA_FILE: `${folder}/tls.crt` };
+    const env = {
+      ODDSWIRE_EXCHANGE_PASSWORD: GATEWAY.password,
+      ODDSWIRE_SESSIONS_SECRET: SECRET,
+      ODDSWIRE_EXCHANGE_CA_FILE: `${folder}/tls.crt`,
+    };
     return this.namespace.start(command, this.#hosts.exchange, env);
   }
 }
