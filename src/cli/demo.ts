@@ -69,9 +69,11 @@ async function startDemoGateway(
   const identity = { loginHost: api, certLoginHost: api, apiHost: api };
   const exchange = { host: HOST, port: upstream.tlsPort, caFile: certFile, appKey, username, password, ...identity };
   // The name and password of the simulated exchange: the same client runs against either.
-  const demo = { token: SESSION, name: "demo", username, password, connectionsMax: 10_000, orders: "account" as const };
+  const rights = { orders: "account" as const, sports: ["race" as const, "cricket" as const] };
+  const demo = { token: SESSION, name: "demo", username, password, connectionsMax: 10_000, ...rights };
   const visitors = [demo, ALPHA];
   const orders = { enabled: true };
+  const sports = { race: true, cricket: true };
   const attempt = (ports: Ports) => {
     const doors: ConfigInput["doors"] = {
       http: { host: HOST, port: ports.http },
@@ -80,7 +82,7 @@ async function startDemoGateway(
       esaTls: { host: HOST, port: ports.esaTls, certFile, keyFile },
       https: { host: HOST, port: ports.https, certFile, keyFile },
     };
-    return startGateway(parseConfig({ exchange, doors, visitors, orders }), {
+    return startGateway(parseConfig({ exchange, doors, visitors, orders, sports }), {
       log,
       demo: { session: SESSION, appKey },
     });
