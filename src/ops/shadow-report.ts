@@ -1,4 +1,4 @@
-import type { Latencies } from "./latencies.ts";
+import type { Latencies } from "../base/latencies.ts";
 import { FINDING_KINDS, type FindingKind } from "./shadow-pair.ts";
 
 /** One difference between the two sides. */

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { OddswireError } from "../base/errors.ts";
+import { Latencies } from "../base/latencies.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import type { Dial, TlsClientOptions } from "../base/socket.ts";
@@ -7,7 +8,6 @@ import type { Settings, State } from "../exchange/connection.ts";
 import type { Session } from "../exchange/session.ts";
 import type { MarketFilter } from "../market/filter.ts";
 import type { FieldName, SourceState } from "../market/types.ts";
-import { Latencies } from "./latencies.ts";
 import type { ShadowBook } from "./shadow-book.ts";
 import { type Court, type FindingKind, Pair, type Terms } from "./shadow-pair.ts";
 import {

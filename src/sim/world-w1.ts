@@ -1,7 +1,7 @@
+import { ZipfDraw } from "../base/zipf.ts";
 import type { MarketChange } from "./naive.ts";
 import type { WorldStage } from "./world.ts";
 import { Cycle } from "./world-cycle.ts";
-import { ZipfDraw } from "./world-draw.ts";
 import { type Fixture, type Game, type MarketSpec, runnersNamed } from "./world-game.ts";
 import { WorldMarket } from "./world-market.ts";
 import type { Depth } from "./world-runner.ts";

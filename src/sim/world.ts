@@ -1,12 +1,12 @@
 import type { Clock } from "../base/clock.ts";
 import { pick, type Random } from "../base/random.ts";
+import { ZipfDraw } from "../base/zipf.ts";
 import { cricketFixture } from "./cricket.ts";
 import { footballFixture } from "./football.ts";
 import type { MarketChange } from "./naive.ts";
 import { racingFixture } from "./racing.ts";
 import { tennisFixture } from "./tennis.ts";
 import { Cycle } from "./world-cycle.ts";
-import { ZipfDraw } from "./world-draw.ts";
 import { WorldEvent } from "./world-event.ts";
 import type { Fixture } from "./world-game.ts";
 import { type MarketPlace, WorldMarket } from "./world-market.ts";

@@ -1,4 +1,4 @@
-import type { Random } from "../base/random.ts";
+import type { Random } from "./random.ts";
 
 /** Draws one of `count` places by Zipf's law: place n (from 0) is (n + 1)^-exponent times as likely as the first. */
 export class ZipfDraw {
