@@ -7,6 +7,7 @@ import type { Outlet } from "../src/delivery/outlet.ts";
 import { Lobby } from "../src/edge/lobby.ts";
 import { bunDial } from "../src/edge/sockets.ts";
 import type { Visit } from "../src/edge/visit.ts";
+import { ChangeBatch } from "../src/market/batch.ts";
 import { Cache } from "../src/market/cache.ts";
 import { OrderDesk } from "../src/orders/desk.ts";
 import { VirtualClock } from "../src/sim/clock.ts";
@@ -357,6 +358,30 @@ describe("a slow reader", () => {
     says(desk, [placed(220)]);
     expect(reader.text).toContain('"id":4,"clk"');
     expect(reader.text.slice(reader.text.indexOf('"op":"ocm","id":4'))).not.toContain('"op":"ocm","id":3');
+  });
+
+  test("hears of an order as soon as there is room, however far it is behind with prices", () => {
+    const { hub, desk, reader, visit } = setUp();
+    says(desk, [placed(0)], { ct: "SUB_IMAGE", initialClk: "i" });
+    desk.state("live");
+    const batch = new ChangeBatch();
+    for (let n = 0; n < 2_000; n++) {
+      batch.market(`1.${n}`);
+      batch.runner(7, 0);
+      batch.ladder(0, false);
+      for (let level = 1; level <= 20; level++) batch.level(level, 100);
+    }
+    hub.batch(batch);
+    reader.room = 5_000;
+    visit.receive('{"op":"orderSubscription","id":3}');
+    visit.receive('{"op":"marketSubscription","id":2,"segmentationEnabled":true}');
+    says(desk, [placed(1)]);
+    for (let drains = 0; drains < 30; drains++) {
+      reader.room = 5_000;
+      visit.drained();
+    }
+    expect(reader.text).toContain('"rfs":"alpha-1"');
+    expect(reader.text).not.toContain("SEG_END");
   });
 
   test("that reads nothing at all is closed as SLOW, also where it has orders only, and nothing is left of it", () => {

@@ -53,8 +53,10 @@ export class Session {
     return true;
   }
 
-  /** The socket has room again. */
-  drained(): void {
+  /** The socket has room again; `aside` is called before prices take it. */
+  drained(aside?: () => void): void {
+    if (this.gone || !this.outbox.drained()) return;
+    aside?.();
     this.#hub.drained(this);
   }
 

@@ -93,9 +93,10 @@ export class FakeSession implements HubSession {
     return this.subscriptions.delete(id);
   }
 
-  drained(): void {
+  drained(aside: () => void): void {
     this.drains++;
     if (this.rest !== null) this.send(new Uint8Array(0));
+    if (this.rest === null) aside();
   }
 
   leave(): Uint8Array | null {

@@ -29,7 +29,8 @@ export interface HubSession {
   /** Says `accepted` before anything of the subscription follows; nothing where the request is refused. */
   subscribe(request: SubscribeRequest, accepted: string): Goodbye | null;
   unsubscribe(id: number): boolean;
-  drained(): void;
+  /** The socket takes more. `aside` is called where there is room again, before prices fill it. */
+  drained(aside: () => void): void;
   /** Lets go. What a write had left over comes back, to be written before any last words. */
   leave(): Uint8Array | null;
 }
@@ -142,8 +143,10 @@ export class Visit {
 
   drained(): void {
     if (this.#state.kind !== "authenticated" && this.#state.kind !== "subscribed") return;
-    this.#state.session.drained();
-    for (const { subscription } of this.#sides.values()) subscription.drained();
+    // Orders are few, and prices without end: whoever reads slowly would not hear of the ones before it is in step with the others.
+    this.#state.session.drained(() => {
+      for (const { subscription } of this.#sides.values()) subscription.drained();
+    });
   }
 
   /** Neither subscribed nor asking: the host's `idle` says so. */
