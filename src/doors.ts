@@ -98,7 +98,7 @@ export async function openDoors(
       bettingRoute(config, cache, catalogue, source, tokens, clock),
       accountRoute({ tokens }),
     ];
-    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes });
+    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes, log });
     const certLogin = doors.certLogin && keep(opened, await certLoginDoor(doors.certLogin, handle));
     const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
     // Last, as `/v1/info` there says where the others are.

@@ -1,5 +1,7 @@
 import type { Goodbye } from "../base/errors.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
+import { asciiJson } from "../wire/text.ts";
+import { rpcId } from "./betting-faults.ts";
 import type { HttpRoute } from "./http.ts";
 
 export interface AccountDoorOptions {
@@ -78,8 +80,8 @@ function rpc(call: unknown, visitor: Visitor | Goodbye): object {
   const { method, id } = (typeof call === "object" && call !== null ? call : {}) as { method?: unknown; id?: unknown };
   const known = typeof method === "string" && method.startsWith(PREFIX);
   const outcome = known ? result(method.slice(PREFIX.length), visitor) : NOT_SERVED;
-  if (!isFault(outcome)) return { jsonrpc: "2.0", result: outcome, id };
-  return { jsonrpc: "2.0", error: { code: outcome.rpc, message: outcome.word, data: outcome.detail }, id };
+  if (!isFault(outcome)) return { jsonrpc: "2.0", result: outcome, id: rpcId(id) };
+  return { jsonrpc: "2.0", error: { code: outcome.rpc, message: outcome.word, data: outcome.detail }, id: rpcId(id) };
 }
 
 function rest(outcome: object | Fault): Response {
@@ -120,5 +122,5 @@ async function body(request: Request): Promise<unknown> {
 
 function reply(content: object, status = 200, more: Record<string, string> = {}): Response {
   const headers = { "Content-Type": "application/json", "Cache-Control": "no-store", ...more };
-  return new Response(JSON.stringify(content), { status, headers });
+  return new Response(asciiJson(content), { status, headers });
 }

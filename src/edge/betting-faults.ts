@@ -47,6 +47,11 @@ export function isExceptionCode(code: string): code is ExceptionCode {
   return Object.hasOwn(EXCEPTIONS, code);
 }
 
+/** The id that a JSON-RPC answer carries: the call's, where that is a text or a number. What else it is, however deep, is no id. */
+export function rpcId(id: unknown): unknown {
+  return typeof id === "object" ? null : id;
+}
+
 /** The `error` member of a JSON-RPC answer. */
 export function rpcError(fault: BettingFault, requestUuid: string): object {
   if (fault.kind === "framework")

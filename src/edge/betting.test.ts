@@ -65,6 +65,18 @@ describe("the JSON-RPC form", () => {
     expect((await send(RPC, JSON.stringify(call))).body).not.toHaveProperty("id");
   });
 
+  test("answers in ASCII, and takes nothing for an id that is none, however deep", async () => {
+    const { door } = setUp();
+    const ask = async (id: string) => {
+      const body = `{"method":"SportsAPING/v1.0/listEventTypes","params":{"filter":{}},"id":${id}}`;
+      const url = new URL(RPC, "http://h");
+      return (await door.answer(new Request(url, { method: "POST", headers: GOOD, body }), url)).text();
+    };
+    expect(await ask('"\u00e9"')).toEndWith('"id":"\\u00e9"}');
+    expect(await ask('{"a":[1]}')).toEndWith('"id":null}');
+    expect(await ask(`${"[".repeat(200_000)}${"]".repeat(200_000)}`)).toEndWith('"id":null}');
+  });
+
   test("answers a batch in its order, each call for itself", async () => {
     const { send } = setUp();
     const call = (method: string, params: object, id: number) => ({ jsonrpc: "2.0", method, params, id });

@@ -1,7 +1,8 @@
 import type { Clock } from "../base/clock.ts";
 import type { Goodbye } from "../base/errors.ts";
 import type { Account } from "../tenancy/tokens.ts";
-import { type BettingFault, exception, isExceptionCode, restFault, rpcError } from "./betting-faults.ts";
+import { asciiJson } from "../wire/text.ts";
+import { type BettingFault, exception, isExceptionCode, restFault, rpcError, rpcId } from "./betting-faults.ts";
 import {
   type BookQuery,
   type CatalogueFilter,
@@ -111,14 +112,14 @@ export class BettingDoor implements HttpRoute {
   }
 
   #rpcFault(fault: BettingFault, id: unknown): string {
-    return `{"jsonrpc":"2.0","error":${JSON.stringify(rpcError(fault, this.#requestUuid()))}${idMember(id)}}`;
+    return `{"jsonrpc":"2.0","error":${asciiJson(rpcError(fault, this.#requestUuid()))}${idMember(id)}}`;
   }
 
   #rest(request: Request, operation: string, text: string | null): Response {
     const result = this.#restResult(request, operation, text);
     if (typeof result === "string") return reply(result);
     const { status, body } = restFault(result, this.#requestUuid());
-    return reply(JSON.stringify(body), status);
+    return reply(asciiJson(body), status);
   }
 
   #restResult(request: Request, operation: string, text: string | null): string | BettingFault {
@@ -193,7 +194,7 @@ function nameOf(method: unknown): string | null {
 }
 
 function idMember(id: unknown): string {
-  return id === undefined ? "" : `,"id":${JSON.stringify(id)}`;
+  return id === undefined ? "" : `,"id":${asciiJson(rpcId(id))}`;
 }
 
 function parsed(text: string): unknown {
@@ -215,7 +216,7 @@ function tooLarge(): BettingFault {
 
 function notPost(method: string): Response {
   const fault: BettingFault = { kind: "framework", code: "DSC-0021", details: `POST, not ${method}` };
-  const response = reply(JSON.stringify(restFault(fault, "").body), 405);
+  const response = reply(asciiJson(restFault(fault, "").body), 405);
   response.headers.set("Allow", "POST");
   return response;
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { silentLog } from "../base/log.ts";
 import { type HttpDoorOptions, httpDoor, type MarketQuery } from "./http.ts";
 
 const VISITOR = { name: "a", tenant: "t", subscriptionsMax: 1, marketsMax: 1 };
@@ -29,6 +30,10 @@ function door(options: Partial<HttpDoorOptions> = {}) {
   };
 }
 
+function assertNever(): never {
+  throw new Error("no such thing");
+}
+
 async function fault(answer: Promise<Response>): Promise<[number, string]> {
   const response = await answer;
   return [response.status, ((await response.json()) as { code: string }).code];
@@ -50,6 +55,18 @@ describe("the HTTP door", () => {
     expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");
     expect(await fault(Promise.resolve(response))).toEqual([401, "INVALID_SESSION_INFORMATION"]);
     expect((await get("/v1/markets/1.5", { token: null })).status).toBe(401);
+  });
+
+  test("says in its own words when it has no answer, and tells the log", async () => {
+    const told: object[] = [];
+    const log = { ...silentLog, error: (fields: object, message: string) => void told.push({ ...fields, message }) };
+    const books = { list: () => null, book: () => assertNever() };
+    expect(await fault(door({ books, log })("/v1/markets/1.5"))).toEqual([500, "UNEXPECTED_ERROR"]);
+    expect(told).toEqual([{ path: "/v1/markets/1.5", error: "no such thing", message: "a request had no answer" }]);
+  });
+
+  test("speaks ASCII, whatever was asked", async () => {
+    expect(await (await door()("/v1/markets/\u00e9")).text()).toContain("no market \\u00e9");
   });
 
   test("gives a book, and says so when there is none", async () => {

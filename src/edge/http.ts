@@ -1,6 +1,8 @@
 import { FAULTS, type FaultCode, type Goodbye } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
 import type { MarketFacts, MarketFilter } from "../market/filter.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
+import { asciiJson } from "../wire/text.ts";
 
 /** A market in a list. */
 export interface MarketSummary
@@ -71,6 +73,8 @@ export interface HttpDoorOptions {
   /** Path → how to answer: the page and what it loads. */
   readonly page: ReadonlyMap<string, () => Response>;
   readonly routes?: readonly HttpRoute[];
+  /** Hears of requests that nobody had an answer for. */
+  readonly log?: Log;
 }
 
 export const PAGE_LIMIT = 100;
@@ -83,12 +87,24 @@ const NOBODY_KNOWN: Caller = { address: "", certificateName: null };
 /** The HTTP door: page, REST and health. Knows nothing of sockets: give its answers to any server of web-standard requests. */
 export function httpDoor(options: HttpDoorOptions): (request: Request, caller?: Caller) => Promise<Response> {
   return async (request, caller = NOBODY_KNOWN) => {
-    const url = new URL(request.url);
-    const route = options.routes?.find((route) => route.matches(url.pathname));
-    const response = await (route === undefined ? answer(request, url, options) : route.answer(request, url, caller));
+    const response = await answerOrApology(request, caller, options);
     response.headers.set("X-Content-Type-Options", "nosniff");
     return request.method === "HEAD" ? new Response(null, response) : response;
   };
+}
+
+async function answerOrApology(request: Request, caller: Caller, options: HttpDoorOptions): Promise<Response> {
+  const url = new URL(request.url);
+  const route = options.routes?.find((route) => route.matches(url.pathname));
+  try {
+    return await (route === undefined ? answer(request, url, options) : route.answer(request, url, caller));
+  } catch (error) {
+    const fields = { path: url.pathname, error: error instanceof Error ? error.message : String(error) };
+    // Who went in the middle of a request is no news.
+    if (request.signal.aborted) options.log?.debug(fields, "a request was given up");
+    else options.log?.error(fields, "a request had no answer");
+    return refusal("UNEXPECTED_ERROR", FAULTS.UNEXPECTED_ERROR.meaning);
+  }
 }
 
 function answer(request: Request, url: URL, options: HttpDoorOptions): Response {
@@ -177,7 +193,7 @@ function readQuery(parameters: URLSearchParams): MarketQuery | string {
 }
 
 function json(body: object | string): Response {
-  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const text = typeof body === "string" ? body : asciiJson(body);
   return new Response(text, {
     headers: { "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store" },
   });
@@ -186,5 +202,5 @@ function json(body: object | string): Response {
 /** What is wrong, in our own words. */
 export function refusal(code: FaultCode, message: string): Response {
   const headers = { "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store" };
-  return new Response(JSON.stringify({ code, message }), { status: FAULTS[code].http, headers });
+  return new Response(asciiJson({ code, message }), { status: FAULTS[code].http, headers });
 }

@@ -1,5 +1,6 @@
 import type { Log } from "../base/log.ts";
 import type { Login, LoginOutcome, Sessions } from "../tenancy/sessions.ts";
+import { asciiJson } from "../wire/text.ts";
 import { type Caller, type HttpRoute, refusal } from "./http.ts";
 
 /** The longest body of a login: a name, a password, and the odds and ends that some clients send along. */
@@ -110,7 +111,7 @@ function busy(): Response {
 }
 
 function json(body: object): Response {
-  return new Response(JSON.stringify(body), {
+  return new Response(asciiJson(body), {
     headers: { "Content-Type": "application/json", "Cache-Control": "no-store" },
   });
 }
