@@ -185,6 +185,19 @@ describe.skipIf(python.kind === "missing" || network.kind === "missing")("a move
     expect(await moved.complaints()).toEqual([]);
   });
 
+  test("is compared beforehand in shadow mode, which finds no difference", async () => {
+    await street.exchange.ask("world", { seed: 12, markets: MARKETS, messages: 200 });
+    await street.play(5);
+    const shadow = street.shadow(0.1);
+    let over = false;
+    shadow.finally(() => {
+      over = true;
+    });
+    while (!over && (await street.play(1)).messages > 0) await Bun.sleep(30);
+    const { code, report } = await shadow;
+    expect([report, code]).toEqual([expect.stringContaining("markets"), 0]);
+  }, 30_000);
+
   test("is cut in mid-stream, comes back with its own clocks, and misses nothing", async () => {
     await street.exchange.ask("world", { seed: 8, markets: MARKETS, messages: MESSAGES });
     await street.play(5);

@@ -1,9 +1,11 @@
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { generate } from "selfsigned";
 import type { ConfigInput } from "../../src/config.ts";
 import { type Certificate, loopbackCertificate } from "../../src/sim/certificate.ts";
 import type { MarketChange } from "../../src/sim/naive.ts";
-import { authority } from "../authority.ts";
 import type { ExchangePlan } from "./exchange.ts";
 import { Companion, Namespace, type Program } from "./namespace.ts";
 
@@ -34,6 +36,8 @@ export const APP_KEY = "YOUR-APP-KEY";
 export const GUIDED = {
   hosts: fenced("hosts").split("\n"),
   config: fenced("json"),
+  certificates: fenced("sh"),
+  shadow: fenced("").replaceAll("\\\n", " "),
 };
 
 /** What the exchange has been given to play. */
@@ -57,15 +61,12 @@ const CLIENT: Credentials = JSON.parse(GUIDED.config).visitors[0];
 export class Street {
   readonly namespace: Namespace;
   readonly exchange: Companion;
-  /** The certificate that all servers here show, and the authority that has signed it. */
-  readonly certificate: Certificate;
   gateway: Program;
   readonly #hosts: Record<Way, string>;
 
-  private constructor(namespace: Namespace, exchange: Companion, certificate: Certificate) {
+  private constructor(namespace: Namespace, exchange: Companion) {
     this.namespace = namespace;
     this.exchange = exchange;
-    this.certificate = certificate;
     const to = (stream: string, services: string) => [
       `${stream} ${STREAMS.join(" ")}`,
       `${services} ${SERVICES.join(" ")}`,
@@ -81,11 +82,11 @@ export class Street {
 
   /** Opens it; `change` makes what a test needs of the guide's configuration. */
   static async open(change: (config: ConfigInput) => ConfigInput = (config) => config): Promise<Street> {
-    const namespace = await Namespace.open(GUIDED.hosts.map((line) => line.split(/\s+/)[0] as string).filter(once));
+    const namespace = await Namespace.open(GUIDED.hosts.map((line) => line.split(/\s+/)[0] as string).filter(first));
     try {
       const certificate = await loopbackCertificate([...STREAMS, ...SERVICES]);
       await writeFiles(namespace.folder, certificate, change);
-      const street = new Street(namespace, startExchange(namespace, certificate), certificate);
+      const street = new Street(namespace, startExchange(namespace, certificate));
       await street.ready();
       return street;
     } catch (error) {
@@ -98,7 +99,7 @@ export class Street {
   clients(way: Way, python: string, script: string, account: Credentials = CLIENT): Companion {
     const { folder } = this.namespace;
     const env = {
-      REQUESTS_CA_BUNDLE: `${folder}/tls.crt`,
+      REQUESTS_CA_BUNDLE: `${folder}/${way === "oddswire" || way === "relay" ? "ca" : "exchange"}.crt`,
       ODDSWIRE_TEST_APP_KEY: APP_KEY,
       ODDSWIRE_TEST_CERT: `${folder}/client.crt`,
       ODDSWIRE_TEST_KEY: `${folder}/client.key`,
@@ -106,6 +107,28 @@ export class Street {
       ODDSWIRE_TEST_PASSWORD: account.password,
     };
     return new Companion(this.namespace.start([python, `${HERE}${script}`], this.#hosts[way], env));
+  }
+
+  /** Compares the exchange and Oddswire as the guide says, for a shorter time; what it printed, and its exit code. */
+  async shadow(minutes: number): Promise<{ readonly code: number | null; readonly report: string }> {
+    const { folder } = this.namespace;
+    const all = ["ca", "exchange"].map((name) => readFileSync(`${folder}/${name}.crt`, "utf8"));
+    writeFileSync(`${folder}/all.crt`, all.join(""));
+    const script = GUIDED.shadow
+      .replace("DIRECT_PASSWORD=…", `DIRECT_PASSWORD=${GATEWAY.password}`)
+      .replace("npx oddswire", `node ${ROOT}bin/oddswire.js`)
+      .replace("all.crt", `${folder}/all.crt`)
+      .replace("--app-key KEY", `--app-key ${APP_KEY}`)
+      .replace("NAME", GATEWAY.username)
+      .replace("--minutes 60", `--minutes ${minutes}`)
+      .replace("shadow.json", `${folder}/shadow.json`);
+    const program = this.namespace.start(["sh", "-e", "-c", script], this.#hosts.exchange);
+    let report = "";
+    program.process.stdout?.on("data", (bytes) => {
+      report += bytes;
+    });
+    const [code] = await once(program.process, "close");
+    return { code, report: report + program.errors };
   }
 
   /** Ends the gateway as a deployment does, and starts another. */
@@ -160,7 +183,7 @@ export class Street {
     const env = {
       ODDSWIRE_EXCHANGE_PASSWORD: GATEWAY.password,
       ODDSWIRE_SESSIONS_SECRET: SECRET,
-      ODDSWIRE_EXCHANGE_CA_FILE: `${folder}/tls.crt`,
+      ODDSWIRE_EXCHANGE_CA_FILE: `${folder}/exchange.crt`,
     };
     return this.namespace.start(command, this.#hosts.exchange, env);
   }
@@ -190,33 +213,36 @@ function startExchange(namespace: Namespace, certificate: Certificate): Companio
   return new Companion(namespace.start(command, namespace.hosts("plain", [])));
 }
 
-/** What /etc/oddswire holds in the guide, and the certificate of a client. */
+/** What /etc/oddswire holds in the guide, made as it says; the exchange's certificate, which is another; and that of a client, self-signed as they are. */
 async function writeFiles(
   folder: string,
-  { cert, key }: Certificate,
+  exchange: Certificate,
   change: (config: ConfigInput) => ConfigInput,
 ): Promise<void> {
-  const ours = await authority();
-  const client = await ours.sign(CLIENT.username);
+  const made = spawnSync("sh", ["-e", "-c", GUIDED.certificates], { cwd: folder, encoding: "utf8" });
+  if (made.status !== 0) throw new Error(`the guide's certificates: ${made.stderr}`);
+  const client = await generate([{ name: "commonName", value: CLIENT.username }], {
+    keyType: "ec",
+    algorithm: "sha256",
+  });
   const config = change(JSON.parse(GUIDED.config.replaceAll("/etc/oddswire", folder)));
   const files = {
-    "tls.crt": cert,
-    "tls.key": key,
-    "clients.crt": ours.cert,
+    "exchange.crt": exchange.cert,
+    "clients.crt": client.cert,
     "client.crt": client.cert,
-    "client.key": client.key,
+    "client.key": client.private,
     "oddswire.json": JSON.stringify(config),
   };
   for (const [name, text] of Object.entries(files)) writeFileSync(`${folder}/${name}`, text, { mode: 0o600 });
 }
 
-/** The guide's first block of that language. */
+/** The guide's first block of that language; of none, where that is "". */
 function fenced(language: string): string {
-  const block = new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\\n\`\`\``).exec(GUIDE)?.[1];
+  const block = new RegExp(`\\n\\n\`\`\`${language}\\n([\\s\\S]*?)\\n\`\`\``).exec(GUIDE)?.[1];
   if (block === undefined) throw new Error(`docs/MIGRATION.md has no block of ${language}`);
   return block;
 }
 
-function once(value: string, at: number, all: readonly string[]): boolean {
+function first(value: string, at: number, all: readonly string[]): boolean {
   return all.indexOf(value) === at;
 }
