@@ -1,5 +1,6 @@
 import type { FaultCode, Goodbye } from "../base/errors.ts";
 import type { Framing } from "../delivery/outlet.ts";
+import { Utf8Checker } from "./utf8.ts";
 
 /** What a client's frames say. Calls come during `push`; payloads are the callee's only for the length of the call. */
 export interface FrameSink {
@@ -17,6 +18,7 @@ const HEADER_BYTES_MAX = 14;
 const CONTROL_BYTES_MAX = 125;
 const FIRST_BYTES = 1024;
 const EMPTY: Uint8Array = new Uint8Array(0);
+const NOT_UTF8: Goodbye = { code: "INVALID_UTF8", message: "a text message is not UTF-8" };
 
 /** Writes a server's text frames; whole messages, never masked. */
 export const TEXT_FRAMES: Framing = {
@@ -42,7 +44,8 @@ export function closeFrame(code: number, reason: string): Uint8Array {
 
 /**
  * Reads a client's frames (RFC 6455, no extensions) from a stream cut anywhere. A header is checked as soon as it is complete, so a frame that is
- * too large or out of order is refused before any of its payload is kept. A message in one frame and one read is decoded where it lies.
+ * too large or out of order is refused before any of its payload is kept, and text that is not UTF-8 at its first wrong byte.
+ * A message in one frame and one read is decoded where it lies.
  */
 export class FrameReader {
   readonly #messageBytesMax: number;
@@ -60,6 +63,8 @@ export class FrameReader {
   /** The data frames so far of a message begun, and the payload so far of a control frame. */
   readonly #message = new Pile(FIRST_BYTES);
   readonly #control = new Pile(0);
+  /** Looks at what is put on the pile; what comes last, or all at once, is looked at by being decoded. */
+  readonly #text = new Utf8Checker();
   #inMessage = false;
   #over = false;
 
@@ -131,10 +136,15 @@ export class FrameReader {
     this.#done += part.length;
   }
 
-  #keep(part: Uint8Array): null {
-    if (this.#opcode < 8) this.#message.push(part);
-    else this.#control.push(part);
+  #keep(part: Uint8Array): Goodbye | null {
+    if (this.#opcode < 8) return this.#keepText(part);
+    this.#control.push(part);
     return null;
+  }
+
+  #keepText(part: Uint8Array): Goodbye | null {
+    this.#message.push(part);
+    return this.#text.push(part) ? null : NOT_UTF8;
   }
 
   /** The frame is complete: `part` is its end, or all of it. */
@@ -144,15 +154,15 @@ export class FrameReader {
     const pile = this.#opcode < 8 ? this.#message : this.#control;
     if (this.#opcode < 8 && !this.#fin) {
       this.#inMessage = true;
-      pile.push(part);
-      return null;
+      return this.#keepText(part);
     }
     const payload = pile.length === 0 ? part : pile.with(part);
     pile.clear();
     if (this.#opcode >= 8) return this.#controlDone(payload, sink);
     this.#inMessage = false;
+    this.#text.reset();
     const text = decoded(payload);
-    if (text === null) return goodbye("INVALID_UTF8", "a text message is not UTF-8");
+    if (text === null) return NOT_UTF8;
     sink.text(text);
     return null;
   }
