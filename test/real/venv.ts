@@ -8,7 +8,7 @@ export type Venv =
 
 /** The lists, each with the folder that is made from it. flumine wants another betfairlightweight than the list of that name pins. */
 const LISTS = {
-  betfairlightweight: { folder: ".venv", file: "requirements.txt" },
+  betfairlightweight: { folder: ".venv/betfairlightweight", file: "requirements.txt" },
   flumine: { folder: ".venv/flumine", file: "requirements-flumine.txt" },
 } as const;
 
@@ -20,6 +20,8 @@ const STEP_MS_MAX = 180_000;
  * A stamp written last tells a finished one from one that was interrupted, which is thrown away.
  */
 export function venvPython(root: string, list: keyof typeof LISTS): Venv {
+  // What used to be one: there was a single list once.
+  if (existsSync(`${root}.venv/pyvenv.cfg`)) rmSync(`${root}.venv`, { recursive: true, force: true });
   const folder = `${root}${LISTS[list].folder}`;
   const requirements = `${root}test/real/${LISTS[list].file}`;
   const stamp = `${folder}/requirements.installed`;
