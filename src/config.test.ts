@@ -49,6 +49,12 @@ describe("configuration", () => {
     expect(complaint({ exchange: { host: "h", appKey: "k", session: "s", certFile: "c" } })).toContain(
       "belong together",
     );
+    const carrying = (more: object) => ({ exchange: { ...LEAST.exchange, ...more } });
+    const ten = carrying({ demand: { enabled: true, connections: 10 } });
+    expect(complaint({ ...ten, orders: { enabled: true } })).toContain("11 connections");
+    expect(complaint({ ...ten, role: "ingest" })).toContain("no users");
+    const shards = [{ eventTypeIds: ["1"] }, { eventTypeIds: ["2"] }];
+    expect(complaint(carrying({ filter: { eventTypeIds: ["1"] }, shards }))).toContain("2 has no market in common");
   });
 
   test("orders are nobody's by default; two visitors whose prefixes overlap would read each other's", () => {

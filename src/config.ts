@@ -468,8 +468,11 @@ function nearestOption(path: string, known: readonly string[]): string | null {
   return nearest(plain, [...new Set(candidates)]);
 }
 
+/** Connections that the exchange lets an account have at once. */
+const CONNECTIONS_MAX = 10;
+
 /** What no single value can show to be wrong. */
-function contradictions({ exchange, cache, doors, visitors }: Config): string[] {
+function contradictions({ role, exchange, cache, doors, visitors, orders }: Config): string[] {
   const found: string[] = [];
   if (cache.forgetMs < cache.retentionMs) {
     found.push(
@@ -484,6 +487,12 @@ function contradictions({ exchange, cache, doors, visitors }: Config): string[] 
   if ((exchange.certFile === undefined) !== (exchange.keyFile === undefined))
     found.push("exchange: certFile and keyFile belong together");
   found.push(...shardMistakes(exchange));
+  const { shards, demand } = exchange;
+  const connections = (demand.enabled ? demand.connections : Math.max(1, shards.length)) + (orders.enabled ? 1 : 0);
+  if (connections > CONNECTIONS_MAX)
+    found.push(`exchange: that is ${connections} connections, and an account may have ${CONNECTIONS_MAX}`);
+  if (role === "ingest" && demand.enabled)
+    found.push("exchange.demand: an ingest has no users, so nobody would want a market, and none would be carried");
   return [...found, ...visitorContradictions(visitors, doors.certLogin !== undefined)];
 }
 
@@ -505,8 +514,10 @@ function visitorContradictions(visitors: Config["visitors"], withCertificates: b
 }
 
 /** Two streams that both speak for a market would tell its story twice. */
-function shardMistakes({ shards, demand }: Config["exchange"]): string[] {
+function shardMistakes({ filter, shards, demand }: Config["exchange"]): string[] {
   if (shards.length > 0 && demand.enabled) return ["exchange: shards and demand.enabled exclude each other"];
+  const empty = shards.findIndex((shard) => apart(filter, shard));
+  if (empty >= 0) return [`exchange.shards: ${empty + 1} has no market in common with exchange.filter`];
   return shards.flatMap((shard, n) =>
     shards
       .slice(n + 1)
