@@ -246,6 +246,17 @@ describe("every error code has its remedy", () => {
         expect(machine.did("close")).toBeDefined();
       });
 
+  test("for too many markets is not for good: other criteria are tried after a wait, and only for that reason", () => {
+    const machine = new Machine(SUBSCRIBING);
+    machine.chance = 0.5;
+    machine.tell(failure("SUBSCRIPTION_LIMIT_EXCEEDED"));
+    machine.tell({ kind: "newCriteria" });
+    expect([machine.state.kind, machine.did("wait")?.ms]).toEqual(["waiting", 750]);
+    expect(machine.tell({ kind: "backoffOver" }).did("logIn")).toMatchObject({ freshToken: false });
+    const refused = new Machine(SUBSCRIBING).tell(failure("NOT_AUTHORIZED"));
+    expect(refused.tell({ kind: "newCriteria" }).state.kind).toBe("failed");
+  });
+
   test("and none is left out", () => {
     expect(Object.keys(REMEDIES).sort()).toEqual(
       Object.keys(expected)

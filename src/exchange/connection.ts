@@ -61,8 +61,8 @@ export type State =
     }
   /** Lost; comes back after a while, with a token asked for anew where `freshToken`. */
   | { readonly kind: "waiting"; readonly memory: Memory; readonly reason: string; readonly freshToken: boolean }
-  /** Given up: somebody has to change something. Tries again slowly, because they may change it at the exchange. */
-  | { readonly kind: "failed"; readonly memory: Memory; readonly reason: string };
+  /** Given up: somebody has to change something (`tooMany`: the criteria would do). Tries again slowly, because they may change it at the exchange. */
+  | { readonly kind: "failed"; readonly memory: Memory; readonly reason: string; readonly tooMany: boolean };
 
 /** What the machine looks at in a change message. */
 export type ChangeFacts = Readonly<
@@ -274,7 +274,7 @@ export const TABLE: Table = {
     ...UNCONNECTED,
     start: stay,
     stop: halt,
-    newCriteria: forget,
+    newCriteria: reconsider,
     tokenReady: stay,
     tokenFailed: stay,
     requestTimeout: stay,
@@ -299,6 +299,12 @@ function halt(): Step {
 /** Nothing is subscribed to yet; the request will have the new criteria. */
 function forget(state: State): Step {
   return { state: { ...state, memory: { ...state.memory, initialClk: null, clk: null } }, actions: NOTHING };
+}
+
+/** Too many markets were asked for: others may be few enough. It waits like after a loss, since criteria may change many times a second and be refused again. */
+function reconsider(state: StateOf<"failed">, _event: Event, given: Given): Step {
+  if (!state.tooMany) return forget(state);
+  return lose(state, `${state.reason}; other markets are asked for now`, "retry", given);
 }
 
 /** On the same connection: until the exchange has read it, changes of the old subscription still come, and are as good as they were. */
@@ -431,7 +437,7 @@ function refused(state: State, event: EventOf<"failure">, given: Given): Step {
     case "dropClocks":
       return dropClocks(state, reason, given);
     case "giveUp":
-      return giveUp(state.memory, reason, given);
+      return giveUp(state.memory, reason, given, code === "SUBSCRIPTION_LIMIT_EXCEEDED");
   }
 }
 
@@ -458,10 +464,10 @@ function again(before: Memory, reason: string, freshToken: boolean, given: Given
 }
 
 /** The marks go too: they may be what was refused, and would be out of reach by the next attempt. */
-function giveUp(before: Memory, reason: string, given: Given): Step {
+function giveUp(before: Memory, reason: string, given: Given, tooMany = false): Step {
   const memory: Memory = { ...before, initialClk: null, clk: null, said: "down" };
   return {
-    state: { kind: "failed", memory, reason },
+    state: { kind: "failed", memory, reason, tooMany },
     actions: [CLOSE, { kind: "say", state: "down", reason }, { kind: "wait", ms: waitMs("slow", 0, given), reason }],
   };
 }
