@@ -47,6 +47,9 @@ export interface Upstream extends Source {
   readonly want?: (filter: MarketFilter) => () => void;
 }
 
+/** The most that one message in segments may come to: 256 MB of tape. */
+const GROUP_WORDS_MAX = 32 * 1024 * 1024;
+
 /** The one upstream as a `Source` of market changes. */
 export class ExchangeClient extends ExchangeStream implements Upstream {
   readonly #options: ExchangeClientOptions;
@@ -54,8 +57,11 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
   #filter: MarketFilter;
   #sink: Sink | null = null;
   #isComplete = false;
-  /** A message in segments was begun, and its end is still to come. */
-  #isMidGroup = false;
+  /** An image in segments was begun, and its end is still to come. */
+  #isMidImage = false;
+  /** Changes in segments, until they are whole: half of them would be a state that never was. */
+  readonly #group = new ChangeBatch();
+  #isCollecting = false;
 
   constructor(options: ExchangeClientOptions, world: ExchangeWorld) {
     const batch = new ChangeBatch();
@@ -104,14 +110,44 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
 
   protected deliver(): void {
     const { kind, segment } = this.#batch;
-    if (kind !== "heartbeat") this.#isMidGroup = segment === "start" || segment === "middle";
+    if (kind === "heartbeat") return this.#sink?.batch(this.#batch);
+    if (segment === "start" && kind !== "image") return this.#collect();
+    if (this.#isCollecting && kind !== "image" && segment !== "whole") return this.#goOn();
+    if (kind === "image") this.#isCollecting = false;
+    this.#isMidImage = segment === "start" || segment === "middle";
     this.#sink?.batch(this.#batch);
   }
 
-  /** Whoever waits for the rest of a message in segments, and those of other connections do as well, would wait until there is a connection again; then all of it comes anew. */
+  #collect(): void {
+    const { kind, pt, clk, initialClk } = this.#batch;
+    this.#isMidImage = false;
+    this.#isCollecting = true;
+    this.#group.clear();
+    Object.assign(this.#group, { kind, pt, clk, initialClk });
+    this.#group.append(this.#batch);
+  }
+
+  #goOn(): void {
+    const group = this.#group;
+    const { segment, pt, clk, initialClk, status } = this.#batch;
+    group.append(this.#batch);
+    Object.assign(group, { pt, clk: clk ?? group.clk, initialClk: initialClk ?? group.initialClk, status });
+    if (group.length > GROUP_WORDS_MAX)
+      return this.garbled(`a message in segments of more than ${GROUP_WORDS_MAX} words`);
+    if (segment !== "end") return;
+    this.#isCollecting = false;
+    this.#sink?.batch(group);
+    group.clear();
+  }
+
+  /**
+   * What came of changes in segments is forgotten: they come anew. An image is made of whole markets, so what came of it stays; but nobody is to wait for its end,
+   * with other connections' markets, until there is a connection again.
+   */
   protected override offline(): void {
-    if (!this.#isMidGroup) return;
-    this.#isMidGroup = false;
+    this.#isCollecting = false;
+    if (!this.#isMidImage) return;
+    this.#isMidImage = false;
     const end = new ChangeBatch();
     end.pt = this.lastPublishTime ?? 0;
     this.#sink?.batch(end);

@@ -265,6 +265,11 @@ export abstract class ExchangeStream {
     this.#happened({ kind: "failure", errorCode, errorMessage });
   }
 
+  /** What came cannot be taken: the connection is dropped, and comes back. */
+  protected garbled(reason: string): void {
+    this.#invalid(reason);
+  }
+
   #invalid(reason: string): void {
     this.invalidLines++;
     this.#happened({ kind: "invalid", reason });

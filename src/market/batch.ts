@@ -126,6 +126,21 @@ export class ChangeBatch {
     this.tape[this.length++] = index;
   }
 
+  /** Adds the changes of another batch behind its own. */
+  append(other: ChangeBatch): void {
+    const [ids, definitions] = [this.changes, this.definitions.length];
+    let i = this.length;
+    this.copy(other.tape, 0, other.length);
+    for (; i < this.length; i += wordsAt(this.tape, i)) {
+      if (this.tape[i] === MARK.market) (this.tape[i + 1] as number) += ids;
+      if (this.tape[i] === MARK.definition) (this.tape[i + 1] as number) += definitions;
+    }
+    for (const id of other.ids) this.ids.push(id);
+    for (const definition of other.definitions) this.definitions.push(definition);
+    for (const facts of other.facts) this.facts.push(facts);
+    this.changes += other.changes;
+  }
+
   /** Takes words of another tape over as they are. */
   copy(tape: Float64Array, from: number, to: number): void {
     this.reserve(to - from);
@@ -187,5 +202,20 @@ export class ChangeBatch {
     const larger = new Float64Array(Math.max(this.tape.length * 2, this.length + words));
     larger.set(this.tape.subarray(0, this.length));
     this.tape = larger;
+  }
+}
+
+/** How many words the mark at `i` and what follows it take. */
+export function wordsAt(tape: Float64Array, i: number): number {
+  switch (tape[i]) {
+    case MARK.ladder:
+      return 3 + 2 * (tape[i + 2] as number);
+    case MARK.levels:
+      return 3 + 3 * (tape[i + 2] as number);
+    case MARK.marketTv:
+    case MARK.definition:
+      return 2;
+    default:
+      return 3;
   }
 }

@@ -1,12 +1,12 @@
 import type { Clock } from "../base/clock.ts";
 import { Arena } from "./arena.ts";
-import { ChangeBatch, MARK, MARKET_CON, MARKET_IMG } from "./batch.ts";
+import { ChangeBatch, MARK, MARKET_CON, MARKET_IMG, wordsAt } from "./batch.ts";
 import { Book, type Shelf } from "./book.ts";
 import { Books } from "./books.ts";
 import { Deletions } from "./deletions.ts";
 import type { MarketFacts } from "./filter.ts";
 import { Ladders } from "./ladder.ts";
-import { changesToImage, wordsAt } from "./reimage.ts";
+import { changesToImage } from "./reimage.ts";
 import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
 
 export interface CacheOptions {
@@ -40,6 +40,9 @@ export interface LostMarket {
 
 /** So many are remembered; who comes back from before the oldest gets an image, whatever it wants. */
 const LOST_MAX = 4_096;
+
+/** So many gaps are remembered; who comes back from before the end of an older one gets an image. */
+const GAPS_MAX = 64;
 
 /** One of the source's streams: what of it is not whole yet. */
 interface Shard {
@@ -88,6 +91,8 @@ export class Cache {
   /** Counts synchronisations; `#syncFrom`: what the sequence was when the present one began, null when none is under way. */
   #syncs = 0;
   #syncFrom: number | null = null;
+  /** What was missed before synchronisations: whoever knows a sequence within may have seen values that were gone again at its end, which nothing here tells. */
+  readonly #gaps: { readonly from: number; readonly to: number }[] = [];
   /** It continues what was here before: who knows an earlier sequence can still be told what changed. */
   #syncContinues = false;
   /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
@@ -179,12 +184,24 @@ export class Cache {
     if (isNew) this.base = Math.max(0, this.sequence + 1 - sequence);
     if (sequence + this.base < this.sequence) throw new Error(`position ${sequence} of ${epoch} was passed already`);
     this.#syncContinues = !isNew && this.sequence > 0;
+    const from = this.sequence;
     this.epoch = epoch;
     this.sequence = sequence + this.base;
+    if (this.#syncContinues && this.sequence > from + 1) this.#missed(from, this.sequence);
     for (const shard of this.#shards) if (shard !== undefined) shard.midGroup = false;
     this.#openGroups = 0;
     this.#syncs++;
     this.#syncFrom = this.sequence;
+  }
+
+  #missed(from: number, to: number): void {
+    this.#gaps.push({ from, to });
+    if (this.#gaps.length > GAPS_MAX) this.membershipFrom = (this.#gaps.shift() as { to: number }).to;
+  }
+
+  /** Whether "what changed since" can be answered for somebody who knows this sequence. */
+  isInReach(sequence: number): boolean {
+    return sequence >= this.reach && !this.#gaps.some(({ from, to }) => sequence > from && sequence < to);
   }
 
   /** Whole markets as they are at this position. */

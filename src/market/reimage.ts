@@ -1,4 +1,4 @@
-import { type ChangeBatch, MARK } from "./batch.ts";
+import { type ChangeBatch, MARK, wordsAt } from "./batch.ts";
 import type { Book } from "./book.ts";
 import { isLevelLadder } from "./ladder.ts";
 import { type LadderKind, SCALAR_NAMES, type ScalarKind } from "./types.ts";
@@ -159,19 +159,4 @@ function nextRunner(tape: Float64Array, from: number, to: number): number {
   let i = from + 3;
   while (i < to && tape[i] !== MARK.runner) i += wordsAt(tape, i);
   return i;
-}
-
-/** How many words the mark at `i` and what follows it take. */
-export function wordsAt(tape: Float64Array, i: number): number {
-  switch (tape[i]) {
-    case MARK.ladder:
-      return 3 + 2 * (tape[i + 2] as number);
-    case MARK.levels:
-      return 3 + 3 * (tape[i + 2] as number);
-    case MARK.marketTv:
-    case MARK.definition:
-      return 2;
-    default:
-      return 3;
-  }
 }
