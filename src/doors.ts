@@ -202,7 +202,14 @@ function bettingRoute(
 ): BettingDoor {
   const isDelayed = () => source.sourceState !== "live";
   const reader = new BettingDesk({ cache, catalogue, fields: carriedFields(exchange), isDelayed });
-  return new BettingDoor({ tokens, reader, clock, callsPerSecondMax: doors.bettingCallsPerSecondMax });
+  const ready = () => isReady(source, cache);
+  return new BettingDoor({
+    tokens,
+    reader,
+    isReady: ready,
+    clock,
+    callsPerSecondMax: doors.bettingCallsPerSecondMax,
+  });
 }
 
 function sessionsOf({ visitors, appKeys, sessions, doors }: Config, clock: Clock): Sessions {

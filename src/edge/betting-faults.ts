@@ -14,6 +14,7 @@ const EXCEPTIONS = {
   UNEXPECTED_ERROR: { number: 6, http: 500 },
   INVALID_APP_KEY: { number: 7, http: 400 },
   TOO_MANY_REQUESTS: { number: 8, http: 400 },
+  SERVICE_BUSY: { number: 9, http: 503 },
   REQUEST_SIZE_EXCEEDS_LIMIT: { number: 14, http: 400 },
   ACCESS_DENIED: { number: 15, http: 400 },
 } as const;

@@ -33,7 +33,8 @@ function setUp(callsPerSecondMax = 1_000, tokens = TOKENS) {
     listEventTypes: note("listEventTypes"),
     listEvents: note("listEvents"),
   };
-  const door = new BettingDoor({ tokens, reader, clock, callsPerSecondMax });
+  const known = { isReady: true };
+  const door = new BettingDoor({ tokens, reader, isReady: () => known.isReady, clock, callsPerSecondMax });
   const send = async (path: string, body: BodyInit | null, init: RequestInit = {}): Promise<Answer> => {
     const url = new URL(path, "http://h");
     expect(door.matches(url.pathname)).toBe(true);
@@ -44,13 +45,24 @@ function setUp(callsPerSecondMax = 1_000, tokens = TOKENS) {
     send(RPC, JSON.stringify({ jsonrpc: "2.0", method: `SportsAPING/v1.0/${method}`, params, id: 1 }), { headers });
   const rest = (method: string, params: unknown, headers: HeadersInit = GOOD) =>
     send(`${REST}/${method}/`, JSON.stringify(params), { headers });
-  return { clock, asked, door, send, rpc, rest };
+  return { clock, asked, door, known, send, rpc, rest };
 }
 
 function books(count: number, priceData: readonly string[] = [], more: object = {}) {
   const marketIds = Array.from({ length: count }, (_, i) => `1.${i}`);
   return { marketIds, priceProjection: { priceData, ...more } };
 }
+
+test("before there are prices an answer would be a lie, and none is given", async () => {
+  const { known, asked, rpc, rest } = setUp();
+  known.isReady = false;
+  expect((await rpc("listMarketBook", books(1))).body.error).toMatchObject({
+    message: "ANGX-0009",
+    data: { APINGException: { errorCode: "SERVICE_BUSY" } },
+  });
+  expect((await rest("listEvents", { filter: {} })).status).toBe(503);
+  expect(asked).toEqual([]);
+});
 
 describe("the JSON-RPC form", () => {
   test("answers one call, at both spellings of its path, with its id as it was given", async () => {

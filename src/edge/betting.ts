@@ -27,6 +27,8 @@ type Asker = Pick<Account, "name" | "orders">;
 export interface BettingDoorOptions {
   readonly tokens: { authenticate(appKey: string | null, session: string | null): Asker | Goodbye };
   readonly reader: BettingReader;
+  /** Before, nothing is known, and an empty answer would read as "there are none". */
+  readonly isReady: () => boolean;
   readonly clock: Pick<Clock, "monotonic">;
   /** Calls of one visitor in a second; a batch counts as what is in it, and a call that looks through all markets as ten. */
   readonly callsPerSecondMax: number;
@@ -136,6 +138,7 @@ export class BettingDoor implements HttpRoute {
     if (operation === undefined)
       return { kind: "framework", code: "DSC-0021", details: `not served here; what is: ${served}` };
     if (!isObject(params)) return { kind: "framework", code: "DSC-0009", details: "the parameters must be an object" };
+    if (!this.#options.isReady()) return exception("SERVICE_BUSY", "no prices yet: the exchange has not answered");
     return operation(params, this.#options.reader, asker);
   }
 
