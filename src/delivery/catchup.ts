@@ -19,6 +19,7 @@ export class CatchUpWriter {
   /** Writes the next message. False: it must wait (the socket is full, or the source is within a group of segments). */
   step(subscription: Subscription): boolean {
     if (!subscription.session.outbox.isClear || this.#hub.cache.midGroup) return false;
+    if (this.#hub.isWaiting(subscription)) return false;
     const catchUp = subscription.catchUp as CatchUp;
     if (catchUp.phase === 0 && catchUp.cursor === 0) catchUp.to = this.#hub.cache.sequence;
     const last = this.#fill(subscription, catchUp);

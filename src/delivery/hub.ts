@@ -78,6 +78,10 @@ export class Hub implements Follower {
   readonly #beats = new Map<number, Beat[]>();
   readonly #roll: Roll;
   readonly #behind = new Set<Session>();
+  /** Who knows more than we do, as another follower told it: each with the heartbeats that it may wait for us to come as far. */
+  readonly #ahead = new Map<Subscription, number>();
+  #isFollowing = false;
+  #isCutOff = false;
   readonly #wheel: Wheel<Subscription>;
   readonly #catchUp: CatchUpWriter;
   /** The exchange's last word, heartbeats included: its publish time, and when it was heard (monotonic). */
@@ -143,9 +147,11 @@ export class Hub implements Follower {
 
   /** Books come anew from whoever gives the numbers from now on. Nobody is told anything until they are whole, and then what changed; under a new epoch, everything. */
   syncing(position: Position): void {
+    this.#isFollowing = true;
     this.#writeDirty();
     const isNew = position.epoch !== this.cache.epoch;
     this.cache.beginSync(position);
+    if (isNew) this.#ahead.clear();
     for (const session of this.sessions) {
       for (const subscription of session.subscriptions.values()) {
         if (!isNew) {
@@ -163,8 +169,19 @@ export class Hub implements Follower {
     for (const id of batch.ids) this.#touched(this.cache.get(id) as Book);
   }
 
+  cutOff(): void {
+    this.#isCutOff = true;
+  }
+
+  /** Whoever numbers has nothing that is not here. */
+  current(): void {
+    for (const [subscription, left] of this.#ahead) this.#ahead.set(subscription, left - 1);
+    this.#writeDirty();
+  }
+
   synced(): void {
     this.cache.endSync();
+    this.#isCutOff = false;
     this.#lost();
     this.#groupDone();
     this.#writeDirty();
@@ -272,6 +289,7 @@ export class Hub implements Follower {
     this.#dirty.length = 0;
     this.#slab.clear();
     this.#heads.length = 0;
+    if (this.#ahead.size > 0 && !this.cache.midGroup) this.#answerAhead();
     for (const session of this.#behind) if (session.outbox.isClear) this.#pump(session);
   }
 
@@ -330,7 +348,8 @@ export class Hub implements Follower {
     end: number,
     out: TextWriter,
   ): void {
-    const before = this.headText(null, head.pt);
+    // That all is well again is said with the last part.
+    const before = this.headText(null, head.pt, this.status ?? subscription.said);
     let type = "SEG_START";
     let first = from;
     let length = 0;
@@ -452,10 +471,8 @@ export class Hub implements Follower {
     subscriptions.set(request.id, subscription);
     if (this.#want !== null) subscription.unwant = this.#want(filter);
     this.#roll.enter(subscription, books);
-    const resumed = this.#resumable(subscription);
-    subscription.begin(resumed === null ? "image" : "resume", resumed ?? 0, this.cache.sequence);
-    if (resumed === null) this.images++;
-    else this.resumes++;
+    this.#answer(subscription);
+    if (this.#isAhead(subscription)) this.#ahead.set(subscription, AHEAD_HEARTBEATS);
     this.#wheel.add(subscription, request.heartbeatMs);
     if (accepted !== undefined) this.say(session, accepted);
     if (session.gone) return null;
@@ -480,6 +497,37 @@ export class Hub implements Follower {
 
   // ---- being behind, and coming back in step ----
 
+  /** It is to be told nothing yet: it, or others whom it may come from, may have seen more than we can tell. */
+  isWaiting(subscription: Subscription): boolean {
+    const isNew =
+      subscription.catchUp !== null && subscription.catchUp.kind !== "behind" && !subscription.catchUp.begun;
+    return (this.#isCutOff && isNew) || this.#ahead.has(subscription);
+  }
+
+  #answer(subscription: Subscription): void {
+    const resumed = this.#resumable(subscription);
+    subscription.begin(resumed === null ? "image" : "resume", resumed ?? 0, this.cache.sequence);
+    if (resumed === null) this.images++;
+    else this.resumes++;
+  }
+
+  /** Its clk is of a time that has not come here yet: an image would take it back. Where nobody else gives clks, it is just not one of ours. */
+  #isAhead({ request: { initialClk, clk }, initialClk: ours }: Subscription): boolean {
+    if (!this.#isFollowing || clk === null || initialClk !== ours) return false;
+    return (sequenceOf(clk) ?? 0) + this.cache.base > this.cache.sequence;
+  }
+
+  /** Answers those who were ahead and are no longer, or have waited for long enough to show that their clk is nobody's. */
+  #answerAhead(): void {
+    for (const [subscription, left] of this.#ahead) {
+      if (!subscription.ended && left > 0 && this.#isAhead(subscription)) continue;
+      this.#ahead.delete(subscription);
+      if (subscription.ended) continue;
+      this.#answer(subscription);
+      this.#markBehind(subscription.session);
+    }
+  }
+
   /** The sequence from which to resume, null when only an image will do. */
   #resumable(subscription: Subscription): number | null {
     const { initialClk, clk } = subscription.request;
@@ -487,7 +535,7 @@ export class Hub implements Follower {
     const said = sequenceOf(clk);
     if (said === null) return null;
     const since = said + this.cache.base;
-    if (since > this.cache.sequence || since < this.cache.reach) return null;
+    if (since > this.cache.sequence || !this.cache.isInReach(since)) return null;
     return this.#roll.leftSince(subscription, since) ? null : since;
   }
 
@@ -617,6 +665,8 @@ export class Hub implements Follower {
   }
 }
 
+/** One may be on its way while another follower tells what comes after it. */
+const AHEAD_HEARTBEATS = 2;
 const MC = ',"mc":[';
 /** More than stands around the entries of a message: its head, its framing. */
 const HEAD_BYTES_MAX = 512;

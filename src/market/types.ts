@@ -77,6 +77,10 @@ export interface Follower extends Sink {
   piece(batch: ChangeBatch): void;
   /** Every market there is has come; those that did not are gone. */
   synced(): void;
+  /** Whoever numbers is not heard any more: until the next `synced`, others may be further than we are. */
+  cutOff(): void;
+  /** Whoever numbers is heard, and has said nothing that has not come: once in each of its heartbeat intervals. */
+  current(): void;
 }
 
 /** Anything that prices come from: the exchange, a second feed, a recording, a cluster peer. */

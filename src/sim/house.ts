@@ -1,7 +1,9 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
-import { type Random, seededRandom } from "../base/random.ts";
-import type { Dial } from "../base/socket.ts";
+import { pick, type Random, seededRandom } from "../base/random.ts";
+import type { Dial, Listen } from "../base/socket.ts";
+import { BusFollower } from "../cluster/follower.ts";
+import { BusPublisher } from "../cluster/publisher.ts";
 import { Hub } from "../delivery/hub.ts";
 import { EsaDoor } from "../edge/esa.ts";
 import { Lobby } from "../edge/lobby.ts";
@@ -19,6 +21,7 @@ import type { VirtualNetwork, Weather } from "./network.ts";
 
 export const EXCHANGE_AT = { host: "exchange", port: 443 } as const;
 export const ESA_AT = { host: "house", port: 4430 } as const;
+export const BUS_AT = { host: "bus", port: 4440 } as const;
 export const WEBSOCKET_AT = { host: "house", port: 8080 } as const;
 
 const APP_KEY = "app-key";
@@ -46,6 +49,8 @@ export interface HousePlan {
   readonly behindMsMax: number;
   /** Deleted prices remembered; by default so few that the ring comes round within a trial, and who was away for long must be sent images. */
   readonly deletionsMax?: number;
+  /** So many hubs with doors of their own follow the one that holds the upstream; 0: it serves users itself. */
+  readonly edges?: number;
 }
 
 /** The exchange with its identity service, and the gateway between it and the users' doors: production classes on a virtual network. */
@@ -87,13 +92,13 @@ export class House {
   /** A gateway that dies without a word, or says goodbye first; and another, which knows nothing of it. */
   restart(gracefully: boolean): void {
     this.gateway.stop(gracefully);
-    if (!gracefully) for (const { host, port } of [ESA_AT, WEBSOCKET_AT]) this.#network.cut(`${host}:${port}`);
+    if (!gracefully) for (const { host, port } of [ESA_AT, WEBSOCKET_AT, BUS_AT]) this.#network.cut(`${host}:${port}`);
     this.gateway = this.#open();
   }
 
   /** One of the hubs' counters, over all lives. */
   count(counter: "images" | "resumes" | "catchUps" | "messagesOut"): number {
-    return this.#gateways.reduce((sum, { hub }) => sum + hub[counter], 0);
+    return this.#gateways.reduce((sum, { edges }) => edges.reduce((all, { hub }) => all + hub[counter], sum), 0);
   }
 
   /** Lets what is not on the clock come through: answers of the identity service. */
@@ -118,7 +123,8 @@ export class House {
       });
     const { listen } = this.#network;
     const epoch = `e${this.#gateways.length + 1}`;
-    const world = { epoch, dial, listen, post: this.#post, clock: this.timers, random: this.#random };
+    const busDial = this.#network.dialAs("edge");
+    const world = { epoch, dial, busDial, listen, post: this.#post, clock: this.timers, random: this.#random };
     const gateway = new Gateway(world, this.plan);
     this.#gateways.push(gateway);
     return gateway;
@@ -135,55 +141,130 @@ export class House {
   };
 }
 
+/** How the bus is: quick to notice, as the upstream. */
+const BUS_HEARTBEAT_MS = 250;
+
 interface GatewayWorld {
   readonly epoch: string;
   readonly dial: Dial;
+  /** From an edge to the bus. */
+  readonly busDial: Dial;
   readonly listen: VirtualNetwork["listen"];
   readonly post: Post;
   readonly clock: Clock;
   readonly random: Random;
 }
 
-/** One life of the gateway: the rooms joined as `app` joins them. */
-export class Gateway {
+/** What users meet: the hub, and who is in. */
+export interface Edge {
   readonly cache: Cache;
   readonly hub: Hub;
-  readonly client: ExchangeClient;
   readonly lobby: Lobby;
-  readonly #doors: readonly { stop(): void }[];
+  readonly doors: readonly { stop(): void }[];
+  readonly follower: BusFollower | null;
+}
 
-  constructor({ epoch, dial, listen, post, clock, random }: GatewayWorld, plan: HousePlan) {
-    const { retentionMs, forgetMs, segmentBytesMax, flushBytesMax, behindMsMax } = plan;
-    this.cache = new Cache({
-      epoch,
-      clock,
-      retentionMs,
-      forgetMs,
-      arenaBytesMax: ARENA_BYTES_MAX,
-      deletionsMax: plan.deletionsMax ?? DELETIONS_MAX,
-    });
-    this.hub = new Hub({ cache: this.cache, clock, segmentBytesMax, flushBytesMax, behindMsMax });
-    const world = { clock, random, log: silentLog };
+/** One life of the gateway: the rooms joined as `app` joins them. */
+export class Gateway {
+  /** The books of whoever holds the upstream. */
+  readonly cache: Cache;
+  readonly client: ExchangeClient;
+  readonly edges: readonly Edge[];
+  readonly #publisher: BusPublisher | null;
+
+  constructor(world: GatewayWorld, plan: HousePlan) {
+    const { dial, post, clock, random } = world;
+    const rest = { clock, random, log: silentLog };
     const credentials = { kind: "interactive", ...ACCOUNT } as const;
     const login = { ...SESSION_DEFAULTS, lifetimeMs: plan.tokenLifetimeMs, loginsPerMinuteMax: 50 };
     const session = new IdentitySession(
       { ...login, appKey: APP_KEY, credentials, hosts: IDENTITY_HOSTS },
-      { ...world, post },
+      { ...rest, post },
     );
-    this.client = new ExchangeClient(UPSTREAM, { ...world, dial, session });
-    const accounts = Array.from({ length: USERS_MAX }, (_, i) => ({ token: userToken(i), name: userName(i) }));
-    this.lobby = new Lobby({ hub: this.hub, clock, connectionsMax: 1_000, tokens: new TokenList(accounts) });
-    const door = { listen, lobby: this.lobby, log: silentLog };
-    this.#doors = [new EsaDoor({ ...door, at: ESA_AT }), new WebSocketDoor({ ...door, at: WEBSOCKET_AT })];
-    this.client.start(this.hub);
+    this.client = new ExchangeClient(UPSTREAM, { ...rest, dial, session });
+    const count = plan.edges ?? 0;
+    if (count === 0) {
+      this.edges = [openEdge(world, plan, null)];
+      this.cache = this.hub.cache;
+      this.#publisher = null;
+      this.client.start(this.hub);
+      return;
+    }
+    this.cache = cacheOf(world, plan);
+    const { listen } = world;
+    this.#publisher = new BusPublisher({
+      ...rest,
+      cache: this.cache,
+      listen,
+      at: BUS_AT,
+      heartbeatMs: BUS_HEARTBEAT_MS,
+    });
+    const shared = sharedPorts(listen, random);
+    this.edges = Array.from({ length: count }, (_, n) =>
+      openEdge({ ...world, listen: shared, epoch: "" }, plan, `edge-${n}`),
+    );
+    this.client.start(this.#publisher);
+  }
+
+  /** The first hub; the only one where no others follow. */
+  get hub(): Hub {
+    return (this.edges[0] as Edge).hub;
+  }
+
+  get lobby(): Lobby {
+    return (this.edges[0] as Edge).lobby;
   }
 
   stop(gracefully: boolean): void {
-    for (const door of this.#doors) door.stop();
+    for (const { doors } of this.edges) for (const door of doors) door.stop();
     this.client.stop();
-    if (gracefully) this.lobby.closeAll({ code: "GOING_AWAY", message: "the server is restarting" });
-    this.hub.stop();
+    for (const { lobby, follower } of this.edges) {
+      follower?.stop();
+      if (gracefully) lobby.closeAll({ code: "GOING_AWAY", message: "the server is restarting" });
+    }
+    this.#publisher?.stop();
+    for (const { hub } of this.edges) hub.stop();
   }
+}
+
+function cacheOf(
+  { epoch, clock }: GatewayWorld,
+  { retentionMs, forgetMs, deletionsMax = DELETIONS_MAX }: HousePlan,
+): Cache {
+  return new Cache({ epoch, clock, retentionMs, forgetMs, arenaBytesMax: ARENA_BYTES_MAX, deletionsMax });
+}
+
+/** With a name, it follows the bus. */
+function openEdge(world: GatewayWorld, plan: HousePlan, name: string | null): Edge {
+  const { clock, listen, random, busDial } = world;
+  const { segmentBytesMax, flushBytesMax, behindMsMax } = plan;
+  const cache = cacheOf(world, plan);
+  const hub = new Hub({ cache, clock, segmentBytesMax, flushBytesMax, behindMsMax });
+  const accounts = Array.from({ length: USERS_MAX }, (_, i) => ({ token: userToken(i), name: userName(i) }));
+  const lobby = new Lobby({ hub, clock, connectionsMax: 1_000, tokens: new TokenList(accounts) });
+  const door = { listen, lobby, log: silentLog };
+  const doors = [new EsaDoor({ ...door, at: ESA_AT }), new WebSocketDoor({ ...door, at: WEBSOCKET_AT })];
+  if (name === null) return { cache, hub, lobby, doors, follower: null };
+  const follower = new BusFollower(
+    { name, at: BUS_AT, silenceMs: 3 * BUS_HEARTBEAT_MS },
+    { clock, random, log: silentLog, dial: busDial },
+  );
+  follower.start(hub);
+  return { cache, hub, lobby, doors, follower };
+}
+
+/** Several listeners at one address, as an operating system shares a port: each connection goes to one of them, by chance. */
+function sharedPorts(listen: VirtualNetwork["listen"], random: Random): VirtualNetwork["listen"] {
+  const accepts = new Map<string, Parameters<Listen>[1][]>();
+  return (at, accept) => {
+    const key = `${at.host}:${at.port}`;
+    const list = accepts.get(key);
+    list?.push(accept);
+    if (list !== undefined) return { port: at.port, stop() {} };
+    const shared = [accept];
+    accepts.set(key, shared);
+    return listen(at, (socket) => pick(random, shared)(socket));
+  };
 }
 
 export function userName(i: number): string {

@@ -2,7 +2,16 @@ import { pick, type Random, randomInt, seededRandom } from "../base/random.ts";
 import { Outbox } from "../delivery/outbox.ts";
 import { VirtualClock } from "./clock.ts";
 import { LibraryUser, PlainUser, randomViews, randomWish, type Terms, type User, type Watched } from "./crowd.ts";
-import { ESA_AT, House, type HousePlan, UPSTREAM_HEARTBEAT_MS, userName, userToken, WEBSOCKET_AT } from "./house.ts";
+import {
+  type Edge,
+  ESA_AT,
+  House,
+  type HousePlan,
+  UPSTREAM_HEARTBEAT_MS,
+  userName,
+  userToken,
+  WEBSOCKET_AT,
+} from "./house.ts";
 import { lineWire } from "./line-wire.ts";
 import type { MarketChange } from "./naive.ts";
 import { VirtualNetwork, type Weather } from "./network.ts";
@@ -11,6 +20,9 @@ import { Oracle, type Violation, type Wish } from "./oracle.ts";
 import { Trouble } from "./trouble.ts";
 import { websocketWire } from "./websocket-wire.ts";
 
+/** In one world of so many, two hubs follow who holds the upstream, and users who come back may meet the other. */
+const EDGES_EVERY = 4;
+const EDGES = 2;
 const TICK_MS = 50;
 const CHECK_TICKS = 2;
 /** From the exchange's publishing to a user's screen, cadence apart, over links no slower than `randomWeather` makes them. */
@@ -68,7 +80,7 @@ class Trial {
     this.#random = random;
     const fork = () => seededRandom(randomInt(random, 2 ** 32));
     this.#network = new VirtualNetwork(this.#clock, fork());
-    const housing = housePlan(random);
+    const housing = { ...housePlan(random), edges: seed % EDGES_EVERY === 0 ? EDGES : 0 };
     this.#oracle = new Oracle(() => this.#clock.monotonic(), Math.min(housing.forgetMs, housing.exchangeForgetMs));
     this.#oracle.told = (who, text) => {
       this.#figures.messages++;
@@ -153,7 +165,8 @@ class Trial {
     await this.#pass(1_000);
     this.#network.cut();
     await this.#pass(2_000);
-    const left = { sessions: gateway.hub.sessions.size, connections: gateway.lobby.connections };
+    const sum = (of: (edge: Edge) => number) => gateway.edges.reduce((all, edge) => all + of(edge), 0);
+    const left = { sessions: sum(({ hub }) => hub.sessions.size), connections: sum(({ lobby }) => lobby.connections) };
     this.#house.stop();
     await this.#pass(FAREWELL_MS);
     for (const [what, count] of Object.entries({ ...left, timers: timers.waiting }))
@@ -198,7 +211,7 @@ class Trial {
   #checkBounds(): void {
     const { flushBytesMax, segmentBytesMax } = this.#house.plan;
     const bytesMax = Math.max(flushBytesMax, segmentBytesMax) + ENTRY_BYTES_MAX + Outbox.controlBytesMax;
-    for (const { outbox, visitor } of this.#house.gateway.hub.sessions) {
+    for (const { outbox, visitor } of this.#house.gateway.edges.flatMap(({ hub }) => [...hub.sessions])) {
       if (outbox.bytesWaiting > bytesMax)
         this.#oracle.accuse(
           "G4 bounded",

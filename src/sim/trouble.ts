@@ -69,6 +69,7 @@ export class Trouble {
   tick(): void {
     const random = this.#random;
     if (random.next() < this.#plan.upstream) this.#strikeUpstream();
+    if (this.#house.gateway.edges.length > 1 && random.next() < this.#plan.upstream) this.#strikeBus();
     if (random.next() < this.#plan.users) this.#strikeUser(pick(random, this.#users));
     if (random.next() < this.#plan.oddities) this.#strikeGateway();
     if (this.#restarts < RESTARTS_MAX && random.next() < this.#plan.restarts) this.#restart();
@@ -130,6 +131,12 @@ export class Trouble {
           this.#network.cut(EXCHANGE);
         });
     }
+  }
+
+  /** Between who holds the upstream and one who follows: on one machine, where a connection is there or is not. */
+  #strikeBus(): void {
+    const links = this.#network.links("edge");
+    if (links.length > 0) this.#did("bus cut", () => pick(this.#random, links).cut());
   }
 
   #strikeGateway(): void {

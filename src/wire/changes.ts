@@ -16,6 +16,30 @@ export function writeChanges(batch: ChangeBatch, out: TextWriter): void {
   }
 }
 
+const CT = { image: "SUB_IMAGE", resume: "RESUB_DELTA", heartbeat: "HEARTBEAT" } as const;
+const SEGMENT = { start: "SEG_START", middle: "SEG", end: "SEG_END" } as const;
+
+/** Writes the whole message, head and all: who reads it has the same batch. */
+export function writeBatch(batch: ChangeBatch, out: TextWriter): void {
+  const { kind, segment, clk, initialClk, status, conflateMs, heartbeatMs, id } = batch;
+  out.ascii('{"op":"mcm"');
+  if (id !== null) out.ascii(`,"id":${id}`);
+  if (kind !== "update") out.ascii(`,"ct":"${CT[kind]}"`);
+  if (segment !== "whole") out.ascii(`,"segmentType":"${SEGMENT[segment]}"`);
+  if (initialClk !== null) out.ascii(`,"initialClk":${asciiJson(initialClk)}`);
+  if (clk !== null) out.ascii(`,"clk":${asciiJson(clk)}`);
+  if (status !== null) out.ascii(`,"status":${status}`);
+  if (conflateMs !== null) out.ascii(`,"conflateMs":${conflateMs}`);
+  if (heartbeatMs !== null) out.ascii(`,"heartbeatMs":${heartbeatMs}`);
+  out.ascii(`,"pt":${batch.pt}`);
+  if (batch.changes > 0) {
+    out.ascii(',"mc":[');
+    writeChanges(batch, out);
+    out.byte(CLOSE_LIST);
+  }
+  out.ascii("}");
+}
+
 /** Writes the market change that begins at `i`; returns where the tape goes on. */
 function writeMarket(batch: ChangeBatch, at: number, out: TextWriter): number {
   const { tape, length } = batch;
