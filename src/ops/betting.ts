@@ -138,9 +138,12 @@ function startsWithin(marketTime: string | null, { startsFrom, startsTo }: Catal
   return time >= (startsFrom ?? Number.NEGATIVE_INFINITY) && time <= (startsTo ?? Number.POSITIVE_INFINITY);
 }
 
-/** The API's textQuery: case does not matter, `*` stands for anything. */
+/** The API's textQuery: case does not matter, `*` stands for anything. Pieces have letters, so no more are looked for than a name has. */
 function textTest(query: string): (text: string) => boolean {
-  const pieces = query.toLowerCase().split("*");
+  const pieces = query
+    .toLowerCase()
+    .split("*")
+    .filter((piece) => piece !== "");
   return (text) => {
     let at = 0;
     const lower = text.toLowerCase();
