@@ -215,6 +215,18 @@ describe("a sealed token", () => {
   const HOUR_MS = 3_600_000;
   const options = { secret, lifetimeMs: 12 * HOUR_MS };
 
+  test("that was logged out stays so, however many others, or its own user, renew and end", async () => {
+    const { ann, ask, clock, nameOf, sessions } = scene({ ...options, tokensMax: 50, tokensPerUserMax: 10 });
+    const token = await ann();
+    expect(sessions.logout(token)).toBe(true);
+    clock.advance(2_000);
+    for (let renewed of [await ask("cat", "cat-secret"), await ann()]) {
+      for (let n = 0; n < 200; n++) renewed = sessions.keepAlive(renewed) as string;
+      expect(nameOf(renewed)).not.toBe("INVALID_SESSION_INFORMATION");
+    }
+    expect(nameOf(token)).toBe("INVALID_SESSION_INFORMATION");
+  });
+
   test("is good after a restart and at every other process with the secret, for as long as it would have lived", async () => {
     const before = scene(options);
     const token = await before.ann();
@@ -268,13 +280,14 @@ describe("a sealed token", () => {
       if (odd !== token) expect(nameOf(odd)).toBe("INVALID_SESSION_INFORMATION");
   });
 
-  test("remembers no more ends than there may be tokens", async () => {
-    const { ann, nameOf, sessions } = scene({ ...options, tokensMax: 3 });
+  test("that was ended is not believed again when there is no room to remember it", async () => {
+    const { ann, nameOf, sessions } = scene({ ...options, tokensPerUserMax: 3 });
     const tokens = [];
     for (let n = 0; n < 5; n++) tokens.push(await ann());
     for (const token of tokens.slice(2)) expect(sessions.logout(token)).toBe(true);
-    // Five ends and room for three: the two that were pushed out first are believed again.
-    expect(tokens.map(nameOf).filter((name) => name !== "ann")).toHaveLength(3);
+    // Five ends and room for three: those that were forgotten are not believed for it.
+    expect(tokens.map(nameOf).filter((name) => name !== "ann")).toHaveLength(5);
+    expect(nameOf(await ann())).toBe("ann");
   });
 });
 

@@ -83,6 +83,10 @@ interface User {
   readonly tag: string | null;
   /** Its tokens' hashes, in the order in which they end. */
   readonly tokens: Set<string>;
+  /** Its sealed tokens that were ended before their time, with when that time is over: at most `tokensPerUserMax`, the oldest go first. */
+  readonly ended: Map<string, number>;
+  /** Of sealed tokens whose time is over by then it is not known any more which were ended: those that are not alive here are taken for it. */
+  endedUpTo: number;
 }
 
 interface Issued {
@@ -117,8 +121,6 @@ export class Sessions implements TokenCheck {
   readonly #issued = new Map<string, Issued>();
   readonly #seal: Seal | null;
   readonly #byTag = new Map<string, User>();
-  /** Sealed tokens that were ended before their time, with when that time is over: at most `tokensMax`, the oldest go first. */
-  readonly #ended = new Map<string, number>();
 
   /** Throws INVALID_CONFIG. */
   constructor(
@@ -238,9 +240,10 @@ export class Sessions implements TokenCheck {
   #vouchedFor(session: string, key: string): Issued | null {
     const sealed = this.#seal?.open(session) ?? null;
     const user = sealed === null ? undefined : this.#byTag.get(sealed.tag);
-    if (sealed === null || user === undefined || this.#ended.has(key)) return null;
+    if (sealed === null || user === undefined || user.ended.has(key)) return null;
     const endsIn = sealed.issuedAt + this.#options.lifetimeMs - this.#clock.wall();
-    return endsIn > 0 ? { user, endsAt: this.#clock.monotonic() + endsIn } : null;
+    const endsAt = this.#clock.monotonic() + endsIn;
+    return endsIn > 0 && endsAt > user.endedUpTo ? { user, endsAt } : null;
   }
 
   /** Each token is walked over once, when it ends. */
@@ -270,15 +273,18 @@ export class Sessions implements TokenCheck {
     this.counters.pushedOut++;
   }
 
-  /** Before its time: a sealed one would be believed until then, and is noted down. */
+  /** Before its time: a sealed one would be believed until then, and is noted down with its user, so that nobody's tokens come to life by what others do. */
   #end(key: string, issued: Issued): void {
     this.#forget(key, issued);
     if (this.#seal === null) return;
+    const { user, endsAt } = issued;
     const now = this.#clock.monotonic();
-    for (const [ended, until] of this.#ended)
-      if (until <= now || this.#ended.size >= this.#options.tokensMax) this.#ended.delete(ended);
-      else break;
-    this.#ended.set(key, issued.endsAt);
+    user.ended.set(key, endsAt);
+    for (const [oldest, until] of user.ended) {
+      if (until > now && user.ended.size <= this.#options.tokensPerUserMax) return;
+      user.ended.delete(oldest);
+      if (until > now) user.endedUpTo = Math.max(user.endedUpTo, until);
+    }
   }
 
   #isListed(session: string): boolean {
@@ -300,6 +306,8 @@ export class Sessions implements TokenCheck {
       certName: certName ?? null,
       tag,
       tokens: new Set(),
+      ended: new Map(),
+      endedUpTo: Number.NEGATIVE_INFINITY,
     };
     this.#users.set(username, user);
     if (tag !== null) this.#byTag.set(tag, user);
