@@ -21,12 +21,13 @@ const FLOORS: Readonly<Record<string, number>> = {
   sports: 3,
   edge: 4,
   ops: 5,
+  load: 5,
   sim: 5,
 };
 const TOP_FLOOR = 6;
 
 /** Nobody imports these: they are what a person or `package.json` starts. */
-const ENTRY_POINTS = ["src/main.ts", "src/sim/run.ts"];
+const ENTRY_POINTS = ["src/main.ts", "src/sim/run.ts", "src/cli/crowd.ts"];
 
 /** Where the runtime's own names may stand, so that another runtime stays a few files away. */
 const BUN_ALLOWED = [
@@ -34,6 +35,7 @@ const BUN_ALLOWED = [
   /^src\/cli\//,
   /^src\/edge\//,
   /^src\/exchange\/client\.ts$/,
+  /^src\/load\/sockets\.ts$/,
   /^(test|bench|bin|examples)\//,
 ];
 

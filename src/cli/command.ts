@@ -171,6 +171,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   watch: async () => (await import("./watch.ts")).watch,
   verify: async () => (await import("./verify.ts")).verify,
   shadow: async () => (await import("./shadow.ts")).shadow,
+  loadtest: async () => (await import("./loadtest.ts")).loadtest,
   check: async () => (await import("./check.ts")).check,
   password: async () => (await import("./password.ts")).password,
 };

@@ -1,0 +1,482 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import { Latencies, type LatenciesJson } from "../base/latencies.ts";
+import { type Random, randomInt } from "../base/random.ts";
+import { type Book, Books } from "./books.ts";
+import { type Dialect, LINES, webSocketDialect } from "./dialect.ts";
+import { Peers, type Verdict } from "./peers.ts";
+import type { Target } from "./sockets.ts";
+import { type CrowdFace, type Tally, User, type UserKind } from "./user.ts";
+import type { LaggardKind, Workload } from "./workload.ts";
+
+/** Somebody of the crowd. */
+export interface Seat {
+  readonly kind: Exclude<UserKind, "newcomer">;
+  readonly marketIds: readonly string[];
+  readonly isReader: boolean;
+}
+
+/** What one process of the crowd is to do; JSON. */
+export interface CrowdPlan {
+  readonly door: "websocket" | "esa";
+  readonly target: Target;
+  /** Of the WebSocket door. */
+  readonly path: string;
+  readonly host: string;
+  /** Addresses of this machine to come from, in turn; empty: the usual one. */
+  readonly sources: readonly string[];
+  readonly appKey: string;
+  /** In turn. */
+  readonly sessions: readonly string[];
+  readonly seats: readonly Seat[];
+  /** All markets that somebody asks for. */
+  readonly marketIds: readonly string[];
+  /** The workload with this process's share of ramp, churn and storm. */
+  readonly workload: Workload;
+  readonly seed: number;
+}
+
+/** What the crowd tells each second, and at the end. */
+export type CrowdWord =
+  | CrowdTick
+  | { readonly kind: "refused"; readonly why: string }
+  | ({ readonly kind: "ended" } & CrowdEnd);
+
+export interface CrowdTick extends Tally {
+  readonly kind: "tick";
+  /** The last mark that was asked for. */
+  readonly mark: number;
+  readonly live: number;
+  readonly laggardsLive: number;
+  /** User and system time so far, seconds. */
+  readonly cpu: number;
+  readonly rss: number;
+  /** Of the last second. */
+  readonly latencies: LatenciesJson;
+  /** From dialling to the image or resume, of the last second. */
+  readonly arrivals: LatenciesJson;
+  /** The quickest message, and the quickest connect, so far; null: none yet. */
+  readonly quickestMs: number | null;
+  readonly connectMs: number | null;
+  /** Of those cut off by the storm, so many are not back yet; null: there was none yet. */
+  readonly shaken: number | null;
+}
+
+export interface CrowdEnd {
+  readonly verdict: Verdict | null;
+  readonly booksChecked: number;
+  readonly booksWrong: number;
+  readonly booksUnchecked: number;
+  /** Markets of which a reader had a wrong book; some of them. */
+  readonly wrong: readonly string[];
+  /** Why connections ended that were meant to stay, and how many. */
+  readonly closes: Readonly<Record<string, number>>;
+  readonly laggardCloses: Readonly<Record<LaggardKind, Readonly<Record<string, number>>>>;
+  readonly churned: number;
+  /** From the storm to the last one back, milliseconds; null: no storm, or not all came back. */
+  readonly stormMs: number | null;
+}
+
+export interface CrowdWorld {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly newBook: (id: string) => Book;
+  readonly hash: (bytes: Uint8Array) => number;
+  readonly connect: (user: User, to: Target, from: string | null) => void;
+  /** As a slow one; what comes back stops it from acknowledging. */
+  readonly connectLaggard: (user: User, to: Target, from: string | null) => () => void;
+  readonly cpuSeconds: () => number;
+  readonly rss: () => number;
+  readonly say: (word: CrowdWord) => void;
+}
+
+const TICK_MS = 1_000;
+const RAMP_MS = 10;
+const RETRY_MS_MAX = 2_000;
+/** How long what is on its way may take at the end. */
+const END_MS_MAX = 5_000;
+/** How long a reader and a newcomer may take to have the same book, beyond the time that changes are merged for. */
+const CHECK_MS_MAX = 10_000;
+const CHECK_EVERY_MS = 20;
+/** Readers are checked so many at a time. */
+const CHECKED_AT_ONCE = 8;
+const WRONG_TOLD_MAX = 20;
+const SLOW_BYTES_PER_SECOND = 1_024;
+const CHURN_MS = 100;
+const CLOSE_WORDS_MAX = 120;
+/** Different reasons for closes that are told. */
+const CLOSES_MAX = 50;
+/** A share of the users takes turns in leaving. */
+const CHURN_SHARE = 0.25;
+
+/** What no user can do anything about: the run makes no sense. */
+const FATAL =
+  /^(NO_APP_KEY|INVALID_APP_KEY|NO_SESSION|INVALID_SESSION_INFORMATION|NOT_AUTHORIZED|MAX_CONNECTION_LIMIT_EXCEEDED|SUBSCRIPTION_LIMIT_EXCEEDED|INVALID_REQUEST|INVALID_INPUT)\b|^the upgrade was answered/;
+
+/** One process's users: comes by and by, stays, looks at what it is told, and says each second how it is. */
+export class Crowd implements CrowdFace {
+  readonly dialect: Dialect;
+  readonly peers: Peers | null;
+  readonly tally: Tally = {
+    messages: 0,
+    changes: 0,
+    bytes: 0,
+    heartbeats: 0,
+    stale: 0,
+    images: 0,
+    resumes: 0,
+    odd: 0,
+  };
+  latencies: Latencies | null = null;
+  offsetMs = 0;
+  wall = 0;
+  now = 0;
+  readonly #plan: CrowdPlan;
+  readonly #world: CrowdWorld;
+  readonly #users: User[];
+  readonly #waiting: User[] = [];
+  /** How to make those stop that are to stop. */
+  readonly #stopAcknowledging = new Map<User, () => void>();
+  readonly #arrivals = new Latencies();
+  readonly #latencies = new Latencies();
+  readonly #timers = new Set<Timer>();
+  readonly #closes: Record<string, number> = {};
+  readonly #laggardCloses: Record<LaggardKind, Record<string, number>> = {
+    neverReads: {},
+    readsSlowly: {},
+    stalls: {},
+    stopsAcknowledging: {},
+  };
+  readonly #newcomers = new Set<User>();
+  /** Those who read slowly, once they do. */
+  readonly #lazy = new Set<User>();
+  #mark = 0;
+  #handshakes = 0;
+  #tokens = 0;
+  #quickestMs = Number.POSITIVE_INFINITY;
+  #connectMs = Number.POSITIVE_INFINITY;
+  #dials = 0;
+  #churned = 0;
+  #shaken = 0;
+  #stormAt: number | null = null;
+  #stormMs: number | null = null;
+  #isOver = false;
+
+  constructor(plan: CrowdPlan, world: CrowdWorld) {
+    this.#plan = plan;
+    this.#world = world;
+    const { workload, seats } = plan;
+    this.dialect = plan.door === "esa" ? LINES : webSocketDialect(plan.host, plan.path);
+    this.peers =
+      workload.conflateMs > 0 ? null : new Peers(plan.marketIds, seats.length, workload.marketsEach, world.hash);
+    this.#users = seats.map(({ kind, marketIds, isReader }, number) => {
+      const books = isReader ? new Books(world.newBook, false) : null;
+      if (kind === "ordinary") this.peers?.enter(number, marketIds);
+      return new User(this, number, kind, marketIds, books);
+    });
+  }
+
+  /** Begins to come. */
+  start(): void {
+    this.#waiting.push(...this.#users);
+    this.#every(RAMP_MS, () => this.#ramp());
+    this.#every(TICK_MS, () => this.#tick());
+  }
+
+  /** Says now how it is; the coordinator counts from here, or to here. */
+  mark(mark: number): void {
+    this.#mark = mark;
+    this.#tick();
+  }
+
+  /** Everybody is here: from now on it counts. */
+  measure(offsetMs: number): void {
+    const { workload } = this.#plan;
+    this.offsetMs = offsetMs;
+    this.latencies = this.#latencies;
+    this.#latencies.clear();
+    this.peers?.begin(this.#steady().map(({ number }) => number));
+    for (const user of this.#users) if (user.kind !== "ordinary" && user.state === "live") this.#lag(user);
+    if (workload.churnPerSecond > 0) this.#churn();
+    if (workload.storm !== null) this.#after(workload.storm.atSeconds * 1_000, () => this.#storm());
+  }
+
+  /** What is on its way may come, then everything is looked at. */
+  async end(): Promise<CrowdEnd> {
+    const { clock } = this.#world;
+    this.latencies = null;
+    this.peers?.end();
+    for (const until = clock.monotonic() + END_MS_MAX; !this.#isQuiet() && clock.monotonic() < until; )
+      await this.#pause(CHECK_EVERY_MS);
+    const verdict = this.peers?.verdict() ?? null;
+    const books = await this.#checkBooks();
+    this.stop();
+    return {
+      verdict,
+      ...books,
+      closes: this.#closes,
+      laggardCloses: this.#laggardCloses,
+      churned: this.#churned,
+      stormMs: this.#stormMs,
+    };
+  }
+
+  stop(): void {
+    this.#isOver = true;
+    for (const timer of this.#timers) timer.cancel();
+    for (const user of [...this.#users, ...this.#newcomers]) user.leave("terminate");
+  }
+
+  // ---- the users' side ----
+
+  received(user: User, bytes: number): void {
+    const { clock } = this.#world;
+    this.now = clock.monotonic();
+    this.wall = clock.wall();
+    if (this.#lazy.has(user)) this.#pauseFor(user, (bytes / SLOW_BYTES_PER_SECOND) * 1_000);
+  }
+
+  authentication({ number }: User): string {
+    const { appKey, sessions } = this.#plan;
+    return JSON.stringify({
+      op: "authentication",
+      id: 1,
+      appKey,
+      session: sessions[Math.max(0, number) % sessions.length],
+    });
+  }
+
+  subscription(user: User): string {
+    const { fields, ladderLevels, conflateMs, heartbeatMs } = this.#plan.workload;
+    return JSON.stringify({
+      op: "marketSubscription",
+      id: 2,
+      marketFilter: { marketIds: user.marketIds },
+      marketDataFilter: { fields, ladderLevels },
+      conflateMs: user.kind === "newcomer" ? 0 : conflateMs,
+      heartbeatMs,
+      segmentationEnabled: user.kind !== "ordinary",
+      ...(user.initialClk !== "" && { initialClk: user.initialClk, clk: user.clk }),
+    });
+  }
+
+  quickest(ms: number): void {
+    if (ms < this.#quickestMs) this.#quickestMs = ms;
+  }
+
+  connected(user: User): void {
+    this.#connectMs = Math.min(this.#connectMs, this.#world.clock.monotonic() - user.dialledAt);
+  }
+
+  live(user: User): void {
+    if (user.kind === "newcomer") return;
+    const now = this.#world.clock.monotonic();
+    this.#arrived(user);
+    this.#arrivals.add(now - user.dialledAt);
+    if (!user.isShaken) return;
+    user.isShaken = false;
+    if (--this.#shaken === 0 && this.#stormAt !== null) this.#stormMs = now - this.#stormAt;
+  }
+
+  gone(user: User, why: string): void {
+    if (this.#isOver || user.kind === "newcomer") return;
+    this.#arrived(user);
+    this.#lazy.delete(user);
+    if (user.kind !== "ordinary") return count(this.#laggardCloses[user.kind], why);
+    count(this.#closes, why);
+    this.peers?.leave(user.number);
+    if (FATAL.test(why)) this.#world.say({ kind: "refused", why });
+    else this.#after(this.#world.random.next() * RETRY_MS_MAX, () => void this.#waiting.push(user));
+  }
+
+  // ---- coming and going ----
+
+  /** Ordinary users who are here, and not of those who take turns in leaving. */
+  #steady(): User[] {
+    const leaving = new Set(this.#leaving());
+    return this.#users.filter((user) => user.kind === "ordinary" && user.state === "live" && !leaving.has(user));
+  }
+
+  /** A part of those who keep no books; nobody where there is no churn. */
+  #leaving(): User[] {
+    if (this.#plan.workload.churnPerSecond === 0) return [];
+    const plain = this.#users.filter(({ kind, books }) => kind === "ordinary" && books === null);
+    return plain.slice(0, Math.ceil(plain.length * CHURN_SHARE));
+  }
+
+  /** In a storm nobody waits for a turn, but that only so many shake hands at a time. */
+  #ramp(): void {
+    const { perSecond, handshakesMax } = this.#plan.workload.ramp;
+    this.#tokens = Math.min(this.#tokens + (perSecond * RAMP_MS) / 1_000, Math.max(1, perSecond / 10));
+    while (this.#waiting.length > 0 && this.#handshakes < handshakesMax && (this.#tokens >= 1 || this.#shaken > 0)) {
+      this.#tokens = Math.max(0, this.#tokens - 1);
+      this.#dial(this.#waiting.shift() as User);
+    }
+  }
+
+  #dial(user: User): void {
+    const { sources, target } = this.#plan;
+    const { clock, connect, connectLaggard } = this.#world;
+    const from = sources.length === 0 ? null : (sources[this.#dials++ % sources.length] as string);
+    user.dialled(clock.monotonic());
+    if (user.kind === "ordinary" || user.kind === "newcomer") connect(user, target, from);
+    else this.#stopAcknowledging.set(user, connectLaggard(user, target, from));
+    if (user.kind === "newcomer") return;
+    user.isArriving = true;
+    this.#handshakes++;
+  }
+
+  #arrived(user: User): void {
+    if (user.isArriving) this.#handshakes--;
+    user.isArriving = false;
+  }
+
+  #churn(): void {
+    const leaving = this.#leaving();
+    let owed = 0;
+    this.#every(CHURN_MS, () => {
+      for (owed += (this.#plan.workload.churnPerSecond * CHURN_MS) / 1_000; owed >= 1; owed--) {
+        const user = leaving[randomInt(this.#world.random, leaving.length)] as User;
+        if (user.state !== "live") continue;
+        this.#churned++;
+        user.leave("end");
+        user.forget();
+        this.#waiting.push(user);
+      }
+    });
+  }
+
+  #storm(): void {
+    const { share } = this.#plan.workload.storm as { share: number };
+    this.#stormAt = this.#world.clock.monotonic();
+    const ordinary = this.#users.filter(({ kind }) => kind === "ordinary");
+    const every = 1 / share;
+    for (let i = 0; i < ordinary.length; i += every) {
+      const user = ordinary[Math.floor(i)] as User;
+      if (user.state !== "live") continue;
+      user.leave("terminate");
+      this.peers?.leave(user.number);
+      user.isShaken = true;
+      this.#shaken++;
+      this.#waiting.push(user);
+    }
+  }
+
+  #lag(user: User): void {
+    switch (user.kind) {
+      case "neverReads":
+        user.askAgain();
+        return user.line?.pause();
+      case "readsSlowly":
+        this.#lazy.add(user);
+        return user.askAgain();
+      case "stalls":
+        return this.#pauseFor(user, this.#plan.workload.stallSeconds * 1_000);
+      case "stopsAcknowledging":
+        return this.#stopAcknowledging.get(user)?.();
+    }
+  }
+
+  #pauseFor(user: User, ms: number): void {
+    const { line } = user;
+    line?.pause();
+    this.#after(ms, () => user.line === line && line?.resume());
+  }
+
+  // ---- looking at it ----
+
+  #tick(): void {
+    const { clock, cpuSeconds, rss, say } = this.#world;
+    const live = (isLaggard: boolean) =>
+      this.#users.reduce(
+        (sum, { kind, state }) => sum + Number(state === "live" && (kind !== "ordinary") === isLaggard),
+        0,
+      );
+    this.peers?.settle(clock.monotonic());
+    say({
+      kind: "tick",
+      mark: this.#mark,
+      ...this.tally,
+      live: live(false),
+      laggardsLive: live(true),
+      cpu: cpuSeconds(),
+      rss: rss(),
+      latencies: this.#latencies.toJSON(),
+      arrivals: this.#arrivals.toJSON(),
+      quickestMs: finite(this.#quickestMs),
+      connectMs: finite(this.#connectMs),
+      shaken: this.#stormAt === null ? null : this.#shaken,
+    });
+    this.#latencies.clear();
+    this.#arrivals.clear();
+  }
+
+  #isQuiet(): boolean {
+    return (this.peers?.isComplete ?? true) && this.#shaken === 0;
+  }
+
+  async #checkBooks(): Promise<Pick<CrowdEnd, "booksChecked" | "booksWrong" | "booksUnchecked" | "wrong">> {
+    const readers = this.#users.filter(({ books }) => books !== null);
+    const wrong: string[] = [];
+    let [booksChecked, booksUnchecked] = [0, 0];
+    for (let i = 0; i < readers.length; i += CHECKED_AT_ONCE) {
+      for (const found of await Promise.all(
+        readers.slice(i, i + CHECKED_AT_ONCE).map((reader) => this.#check(reader)),
+      )) {
+        booksChecked += found.checked;
+        booksUnchecked += found.unchecked;
+        wrong.push(...found.wrong);
+      }
+    }
+    return { booksChecked, booksUnchecked, booksWrong: wrong.length, wrong: wrong.slice(0, WRONG_TOLD_MAX) };
+  }
+
+  /** A reader's books against those of somebody who has just come: each must become one that the other had since. */
+  async #check(reader: User): Promise<{ checked: number; unchecked: number; wrong: string[] }> {
+    const { clock, newBook } = this.#world;
+    const books = new Books(newBook, true);
+    const newcomer = new User(this, -1, "newcomer", reader.marketIds, books);
+    this.#newcomers.add(newcomer);
+    this.#dial(newcomer);
+    const until = clock.monotonic() + this.#plan.workload.conflateMs + CHECK_MS_MAX;
+    let differences = reader.marketIds.slice();
+    while (differences.length > 0 && clock.monotonic() < until) {
+      await this.#pause(CHECK_EVERY_MS);
+      if (newcomer.state === "live") differences = (reader.books as Books).differences(books);
+    }
+    const isComparable = reader.state === "live" && newcomer.state === "live";
+    newcomer.leave("end");
+    if (!isComparable) return { checked: 0, unchecked: reader.marketIds.length, wrong: [] };
+    return { checked: books.size, unchecked: 0, wrong: differences };
+  }
+
+  // ---- time ----
+
+  #after(ms: number, fire: () => void): void {
+    const timer = this.#world.clock.after(ms, () => {
+      this.#timers.delete(timer);
+      if (!this.#isOver) fire();
+    });
+    this.#timers.add(timer);
+  }
+
+  #every(ms: number, fire: () => void): void {
+    this.#after(ms, () => {
+      this.#every(ms, fire);
+      fire();
+    });
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#world.clock.after(ms, resolve));
+  }
+}
+
+function count(closes: Record<string, number>, why: string): void {
+  const words = why.slice(0, CLOSE_WORDS_MAX);
+  const name = words in closes || Object.keys(closes).length < CLOSES_MAX ? words : "other reasons";
+  closes[name] = (closes[name] ?? 0) + 1;
+}
+
+function finite(ms: number): number | null {
+  return Number.isFinite(ms) ? ms : null;
+}

@@ -1,0 +1,85 @@
+import { type Random, seededRandom } from "../base/random.ts";
+import { ZipfDraw } from "../base/zipf.ts";
+import type { CrowdPlan, Seat } from "./crowd.ts";
+import { LAGGARD_KINDS, type Workload } from "./workload.ts";
+
+/** Sockets of one process: the limit of open files is 20,000 in most places. */
+export const USERS_PER_PROCESS = 15_000;
+/** Connections from one address to one place: a kernel has 28,232 ports for them. */
+const CONNECTIONS_PER_SOURCE = 20_000;
+/** Draws for a market that a user has not, before the next free one is taken. */
+const DRAWS_MAX = 64;
+
+/** Everything about a run that is the same for all its processes. */
+export interface Venue extends Omit<CrowdPlan, "seats" | "workload" | "seed" | "sources" | "marketIds"> {
+  /** In the order of their popularity, where there is any. */
+  readonly marketIds: readonly string[];
+}
+
+/** Who sits where: one plan a process, which together are the workload. `processes`: null for as many as are needed. */
+export function plansFor(workload: Workload, venue: Venue, processes: number | null, seed: number): CrowdPlan[] {
+  const count = processes ?? Math.ceil(workload.users / USERS_PER_PROCESS);
+  const seats = seatsFor(workload, venue.marketIds, seededRandom(seed));
+  const share = (value: number) => value / count;
+  const { ramp } = workload;
+  const own: Workload = {
+    ...workload,
+    churnPerSecond: share(workload.churnPerSecond),
+    ramp: { perSecond: share(ramp.perSecond), handshakesMax: Math.max(1, Math.floor(share(ramp.handshakesMax))) },
+  };
+  const marketIds = [...new Set(seats.filter(({ kind }) => kind === "ordinary").flatMap(({ marketIds }) => marketIds))];
+  return Array.from({ length: count }, (_, n) => ({
+    ...venue,
+    marketIds,
+    sources: sourcesFor(venue.target.host, workload.users, n, count),
+    // By turns, so that each process has its share of every kind.
+    seats: seats.filter((_, i) => i % count === n),
+    workload: own,
+    seed: seed + n + 1,
+  }));
+}
+
+/** On loopback one address's ports would run out; elsewhere this machine's routes decide. */
+function sourcesFor(host: string, users: number, process: number, processes: number): string[] {
+  if (!isLoopback(host) || users <= CONNECTIONS_PER_SOURCE) return [];
+  // Each process has its own, as two of them would be in each other's way.
+  const each = Math.ceil(users / processes / CONNECTIONS_PER_SOURCE);
+  return Array.from({ length: each }, (_, i) => `127.0.0.${2 + process * each + i}`);
+}
+
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function seatsFor(workload: Workload, marketIds: readonly string[], random: Random): Seat[] {
+  const { users, laggards, readers } = workload;
+  const marketsOf = chooser(workload, marketIds, random);
+  const late = LAGGARD_KINDS.flatMap((kind) => Array<typeof kind>(Math.round(users * laggards[kind])).fill(kind));
+  const ordinary = users - late.length;
+  const everyReader = Math.max(1, Math.floor(ordinary / Math.max(1, readers)));
+  const seats: Seat[] = Array.from({ length: ordinary }, (_, n) => ({
+    kind: "ordinary",
+    marketIds: marketsOf(n),
+    isReader: n % everyReader === 0 && n / everyReader < readers,
+  }));
+  for (const kind of late) seats.push({ kind, marketIds, isReader: false });
+  return seats;
+}
+
+/** Evenly: everybody takes the next ones. By Zipf's law: each draws its own, no market twice. */
+function chooser(
+  { marketsEach, zipf }: Workload,
+  marketIds: readonly string[],
+  random: Random,
+): (user: number) => string[] {
+  const each = Math.min(marketsEach, marketIds.length);
+  const at = (n: number) => marketIds[n % marketIds.length] as string;
+  if (zipf === 0) return (user) => Array.from({ length: each }, (_, i) => at(user * each + i));
+  const draw = new ZipfDraw(marketIds.length, zipf, random);
+  return () => {
+    const chosen = new Set<number>();
+    for (let tries = 0; chosen.size < each && tries < DRAWS_MAX * each; tries++) chosen.add(draw.next());
+    for (let n = 0; chosen.size < each; n++) chosen.add(n);
+    return [...chosen].map(at);
+  };
+}
