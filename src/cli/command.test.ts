@@ -39,6 +39,8 @@ describe("a mistake at the command line is one line that says what to do, and ex
     ["shadow --app-key k --through h:1 --username u", "needs its password in ODDSWIRE_SHADOW_PASSWORD"],
     ["shadow --app-key k --through h:1 --direct h:1 --session t --direct-session t", "are the same address"],
     ["shadow --filter {x", "--filter is not JSON: {x"],
+    ['shadow --filter {},"conflateMs":5', '--filter is not JSON: {},"conflateMs":5'],
+    ['shadow --filter {"eventTypeId":["1"]}', "--filter: a marketFilter has no eventTypeId"],
     ['shadow --filter {"eventIds":5}', "marketFilter.eventIds must be a list of strings"],
     ["shadow --fields EX_LTP,ltp", 'unknown field "ltp" in marketDataFilter.fields; there are EX_BEST_OFFERS_DISP'],
     ["shadow --levels 11", "--levels takes a whole number from 1 to 10"],

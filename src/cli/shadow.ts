@@ -144,13 +144,28 @@ function subscription(call: Call): SubscribeRequest & { readonly names: readonly
   const conflateMs = call.number("conflate", 0, 120_000);
   const ladderLevels = call.number("levels", 1, 10);
   const data = JSON.stringify({ fields: names, ladderLevels });
-  const text = `{"op":"marketSubscription","id":1,"conflateMs":${conflateMs},"marketDataFilter":${data},"marketFilter":${call.text("filter")}}`;
+  const filter = jsonOf(call, "filter");
+  const text = `{"op":"marketSubscription","id":1,"conflateMs":${conflateMs},"marketDataFilter":${data},"marketFilter":${JSON.stringify(filter)}}`;
   const request = parseRequest(text, true);
-  if (request.kind === "marketSubscription") return { ...request.request, names: names as FieldName[] };
+  if (request.kind === "marketSubscription") {
+    // A door passes names over that it does not know; here a typo would compare everything.
+    const said = Object.entries(filter ?? {}).find(
+      ([name, value]) => value !== null && `${value}` !== "" && !Object.hasOwn(request.request.filter, name),
+    );
+    if (said !== undefined) throw new UsageError(`--filter: a marketFilter has no ${said[0]}`);
+    return { ...request.request, names: names as FieldName[] };
+  }
   const message = request.kind === "invalid" ? request.message : request.kind;
-  if (message.includes("not JSON")) throw new UsageError(`--filter is not JSON: ${call.text("filter")}`);
   const known = message.includes("field") ? `; there are ${Object.keys(FIELD).join(", ")}` : "";
   throw new UsageError(`${message}${known}`);
+}
+
+function jsonOf(call: Call, name: string): object | null {
+  try {
+    return JSON.parse(call.text(name) as string);
+  } catch {
+    throw new UsageError(`--${name} is not JSON: ${call.text(name)}`);
+  }
 }
 
 function sides(call: Call, log: ReturnType<typeof stderrLog>): { direct: ShadowSide; through: ShadowSide } {
