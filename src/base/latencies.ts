@@ -26,8 +26,9 @@ export class Latencies {
   add(ms: number): void {
     this.count++;
     this.sum += ms;
-    if (ms < this.min) this.min = ms;
-    if (ms > this.max) this.max = ms;
+    // A zero with a sign would not come back from JSON.
+    if (ms < this.min) this.min = ms + 0;
+    if (ms > this.max) this.max = ms + 0;
     (this.#buckets[BUCKETS + Math.sign(ms) * bucketOf(Math.abs(ms))] as number)++;
   }
 

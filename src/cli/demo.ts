@@ -39,20 +39,27 @@ export const demo: Command = {
     const log = stderrLog(logLevel(call));
     const upstream = await startExchange(call, { host: HOST, tls: 0, identity: 0 }, log);
     const gateway = await startDemoGateway(call, upstream, log);
-    const playing = upstream.play(replayProgress());
-    // a recording that cannot be played is to be said instead of a welcome
-    await Promise.race([playing, ready(gateway)]);
-    console.log(welcome(call, upstream, gateway));
-    const stopped = untilStopped();
-    await Promise.race([
-      stopped,
-      playing.then(() => console.log("The recording has ended; the last books stand.")).then(() => stopped),
-    ]);
-    await gateway.stop();
-    upstream.stop();
+    try {
+      await play(call, upstream, gateway);
+    } finally {
+      await gateway.stop();
+      upstream.stop();
+    }
     return 0;
   },
 };
+
+async function play(call: Call, upstream: RunningExchange, gateway: Gateway): Promise<void> {
+  const playing = upstream.play(replayProgress());
+  // a recording that cannot be played is to be said instead of a welcome
+  await Promise.race([playing, ready(gateway)]);
+  console.log(welcome(call, upstream, gateway));
+  const stopped = untilStopped();
+  await Promise.race([
+    stopped,
+    playing.then(() => console.log("The recording has ended; the last books stand.")).then(() => stopped),
+  ]);
+}
 
 async function startDemoGateway(
   call: Call,
