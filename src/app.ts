@@ -27,6 +27,7 @@ export interface Gateway {
   readonly httpUrl: string | null;
   readonly httpsUrl: string | null;
   readonly websocketUrl: string | null;
+  readonly sseUrl: string | null;
   readonly esaPort: number | null;
   readonly esaTlsPort: number | null;
   /** True once the exchange's first image is whole. */
@@ -103,6 +104,7 @@ function ingest({ doors }: Config, source: Upstream, cache: Cache, clock: Clock)
     httpUrl: httpUrl(doors.http.host, http.port),
     httpsUrl: null,
     websocketUrl: null,
+    sseUrl: null,
     esaPort: null,
     esaTlsPort: null,
     get isReady() {

@@ -131,6 +131,17 @@ const Doors = z.strictObject({
     .strictObject({ host: host(LISTEN_HOST).default("127.0.0.1"), port: port(LISTEN_PORT).default(8081) })
     .prefault({})
     .describe("WebSocket, on a port of its own."),
+  sse: z
+    .strictObject({
+      host: host(LISTEN_HOST).default("127.0.0.1"),
+      port: port(LISTEN_PORT),
+      origins: z
+        .array(z.string().regex(/^https?:\/\/[^/]+$/, "not an origin such as https://app.example"))
+        .default([])
+        .describe("Origins of pages, such as https://app.example, that may open streams with their visitors' cookie."),
+    })
+    .optional()
+    .describe("Server-sent events, on a port of its own."),
   esa: z
     .strictObject({ host: host(LISTEN_HOST).default("127.0.0.1"), port: port(LISTEN_PORT) })
     .optional()

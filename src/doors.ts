@@ -27,6 +27,8 @@ import { identityRoute } from "./edge/identity.ts";
 import { Lobby } from "./edge/lobby.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunDial, bunListen } from "./edge/sockets.ts";
+import { SseDoor } from "./edge/sse.ts";
+import { STREAM_PATH } from "./edge/sse-request.ts";
 import type { SideStreams } from "./edge/visit.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
 import { CATALOGUE_BYTES_MAX, CATALOGUE_DEFAULTS, Catalogue } from "./exchange/catalogue.ts";
@@ -76,12 +78,15 @@ export async function openDoors(
   try {
     const shared = { listen: bunListen, lobby, log };
     const websocket = keep(opened, new WebSocketDoor({ ...shared, at: doors.websocket }));
+    const sse =
+      doors.sse && keep(opened, new SseDoor({ ...shared, ...doors.sse, at: doors.sse, random: systemRandom }));
     const esa = doors.esa && keep(opened, new EsaDoor({ ...shared, at: doors.esa }));
     const esaTls =
       doors.esaTls && keep(opened, new EsaDoor({ ...shared, at: { ...doors.esaTls, tls: certificate(doors.esaTls) } }));
     const info = () => ({
       ...gatewayInfo("all", source, cache),
       websocket: { port: websocket.port, path: "/v1/ws" },
+      sse: { port: sse?.port ?? null, path: STREAM_PATH },
       esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
       https: { port: https?.port ?? null, certLoginPort: certLogin?.port ?? null },
       ...(orders && { orders: { state: orders.client.sourceState, connects: orders.client.connects } }),
@@ -110,6 +115,7 @@ export async function openDoors(
       httpUrl: httpUrl(doors.http.host, http.port),
       httpsUrl: https && doors.https ? httpUrl(doors.https.host, https.port, "https") : null,
       websocketUrl: `ws://${reachable(doors.websocket.host)}:${websocket.port}/v1/ws`,
+      sseUrl: sse && doors.sse ? `http://${reachable(doors.sse.host)}:${sse.port}${STREAM_PATH}` : null,
       esaPort: esa?.port ?? null,
       esaTlsPort: esaTls?.port ?? null,
       get isReady() {

@@ -25,6 +25,7 @@ export const demo: Command = {
     punters: { ...(EXCHANGE_OPTIONS.punters as OptionSpec), default: "2" },
     "http-port": { value: "PORT", help: "Page, REST and health (8080, or a free port where that is taken)." },
     "ws-port": { value: "PORT", help: "WebSocket door (8081, or a free port)." },
+    "sse-port": { value: "PORT", help: "Server-sent events (8083, or a free port)." },
     "esa-port": { value: "PORT", help: "The exchange's own protocol on plain TCP (8082, or a free port)." },
     "esa-tls-port": { value: "PORT", help: "The exchange's own protocol on TLS (8443, or a free port)." },
     "https-port": { value: "PORT", help: "Page, REST and login on TLS (8444, or a free port)." },
@@ -85,6 +86,7 @@ async function startDemoGateway(
     const doors: ConfigInput["doors"] = {
       http: { host: HOST, port: ports.http },
       websocket: { host: HOST, port: ports.ws },
+      sse: { host: HOST, port: ports.sse },
       esa: { host: HOST, port: ports.esa },
       esaTls: { host: HOST, port: ports.esaTls, certFile, keyFile },
       https: { host: HOST, port: ports.https, certFile, keyFile },
@@ -101,6 +103,7 @@ async function startDemoGateway(
 interface Ports {
   readonly http: number;
   readonly ws: number;
+  readonly sse: number;
   readonly esa: number;
   readonly esaTls: number;
   readonly https: number;
@@ -112,15 +115,16 @@ async function onUsualPorts(call: Call, attempt: (ports: Ports) => Promise<Gatew
   const ports = (usual: Ports): Ports => ({
     http: given("http-port") ?? usual.http,
     ws: given("ws-port") ?? usual.ws,
+    sse: given("sse-port") ?? usual.sse,
     esa: given("esa-port") ?? usual.esa,
     esaTls: given("esa-tls-port") ?? usual.esaTls,
     https: given("https-port") ?? usual.https,
   });
   try {
-    return await attempt(ports({ http: 8080, ws: 8081, esa: 8082, esaTls: 8443, https: 8444 }));
+    return await attempt(ports({ http: 8080, ws: 8081, sse: 8083, esa: 8082, esaTls: 8443, https: 8444 }));
   } catch (error) {
     if (!(error instanceof OddswireError && error.code === "PORT_IN_USE")) throw error;
-    return attempt(ports({ http: 0, ws: 0, esa: 0, esaTls: 0, https: 0 }));
+    return attempt(ports({ http: 0, ws: 0, sse: 0, esa: 0, esaTls: 0, https: 0 }));
   }
 }
 
@@ -148,6 +152,7 @@ function welcome(call: Call, upstream: RunningExchange, gateway: Gateway): strin
     "",
     `  Page         ${page}`,
     `  WebSocket    ${gateway.websocketUrl}`,
+    `  SSE          ${gateway.sseUrl}`,
     `  ESA (TCP)    ${HOST}:${gateway.esaPort}`,
     `  ESA (TLS)    ${HOST}:${gateway.esaTlsPort}`,
     `  REST         ${page}v1/markets`,

@@ -1,5 +1,6 @@
 import type { FaultCode, Goodbye } from "../base/errors.ts";
 import type { Framing } from "../delivery/outlet.ts";
+import { Pile } from "./pile.ts";
 import { Utf8Checker } from "./utf8.ts";
 
 /** What a client's frames say. Calls come during `push`; payloads are the callee's only for the length of the call. */
@@ -17,7 +18,6 @@ const MASK = 0x80;
 const HEADER_BYTES_MAX = 14;
 const CONTROL_BYTES_MAX = 125;
 const FIRST_BYTES = 1024;
-const EMPTY: Uint8Array = new Uint8Array(0);
 const NOT_UTF8: Goodbye = { code: "INVALID_UTF8", message: "a text message is not UTF-8" };
 
 /** Writes a server's text frames; whole messages, never masked. */
@@ -186,38 +186,6 @@ export class FrameReader {
   #refuse(fault: Goodbye): Goodbye {
     this.#over = true;
     return fault;
-  }
-}
-
-/** Bytes that pile up until something is complete: grows with what really came, not with what was announced. */
-class Pile {
-  length = 0;
-  #bytes: Uint8Array = EMPTY;
-  readonly #keepBytesMax: number;
-
-  constructor(keepBytesMax: number) {
-    this.#keepBytesMax = keepBytesMax;
-  }
-
-  push(part: Uint8Array): void {
-    const length = this.length + part.length;
-    if (length > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(length, this.#bytes.length * 2));
-      larger.set(this.#bytes.subarray(0, this.length));
-      this.#bytes = larger;
-    }
-    this.#bytes.set(part, this.length);
-    this.length = length;
-  }
-
-  with(part: Uint8Array): Uint8Array {
-    this.push(part);
-    return this.#bytes.subarray(0, this.length);
-  }
-
-  clear(): void {
-    this.length = 0;
-    if (this.#bytes.length > this.#keepBytesMax) this.#bytes = EMPTY;
   }
 }
 

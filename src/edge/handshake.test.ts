@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { acceptKey, type Handshake, HandshakeReader, REQUEST_BYTES_MAX } from "./handshake.ts";
+import { acceptKey, type Handshake, HandshakeReader } from "./handshake.ts";
+import { REQUEST_BYTES_MAX } from "./request-head.ts";
 
 const GOOD = {
   line: "GET /v1/ws HTTP/1.1",

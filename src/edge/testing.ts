@@ -82,10 +82,10 @@ export class FakeSession implements HubSession {
     this.rest = taken < waiting.length ? waiting.slice(taken) : null;
   }
 
-  subscribe(request: SubscribeRequest, accepted: string): Goodbye | null {
+  subscribe(request: SubscribeRequest, accepted?: string): Goodbye | null {
     if (this.#hub.refusal !== null) return this.#hub.refusal;
     this.subscriptions.set(request.id, request);
-    this.say(accepted);
+    if (accepted !== undefined) this.say(accepted);
     return null;
   }
 

@@ -26,8 +26,8 @@ export interface HubSession {
   say(message: string): void;
   /** The socket takes more. */
   readonly isClear: boolean;
-  /** Says `accepted` before anything of the subscription follows; nothing where the request is refused. */
-  subscribe(request: SubscribeRequest, accepted: string): Goodbye | null;
+  /** Says `accepted`, where given, before anything of the subscription follows; nothing where the request is refused. */
+  subscribe(request: SubscribeRequest, accepted?: string): Goodbye | null;
   unsubscribe(id: number): boolean;
   /** The socket takes more. `aside` is called where there is room again, before prices fill it. */
   drained(aside: () => void): void;
@@ -130,6 +130,26 @@ export class Visit {
     this.#say({ op: "connection", connectionId: this.connectionId });
   }
 
+  /**
+   * Instead of a conversation, for a door where everything is asked at once and answered by being there: lets in and subscribes. Not null: why not, and the
+   * visit is over; nothing was said.
+   */
+  open(appKey: string | null, session: string | null, requests: readonly SubscribeRequest[]): Goodbye | null {
+    const entered = this.#letIn(appKey, session);
+    if ("code" in entered) return this.#refuseEntry(entered);
+    this.#state = { kind: "subscribed", ...entered };
+    for (const request of requests) {
+      const refusal = entered.session.subscribe(request);
+      if (refusal !== null) return this.#refuseEntry(refusal);
+    }
+    return null;
+  }
+
+  #refuseEntry(goodbye: Goodbye): Goodbye {
+    this.end(goodbye);
+    return goodbye;
+  }
+
   /** One message of the visitor. */
   receive(text: string): void {
     if (this.#state.kind === "over") return;
@@ -194,12 +214,18 @@ export class Visit {
     if (this.#state.kind !== "greeted") {
       return this.#fail(id, { code: "INVALID_REQUEST", message: "Connection is already authenticated" });
     }
+    const entered = this.#letIn(appKey, session);
+    if ("code" in entered) return this.#fail(id, entered);
+    this.#state = { kind: "authenticated", ...entered };
+    this.#say({ ...success(id), connectionsAvailable: entered.connectionsAvailable });
+  }
+
+  #letIn(appKey: string | null, session: string | null) {
     const account = this.#host.authenticate(appKey, session);
-    if ("code" in account) return this.#fail(id, account);
+    if ("code" in account) return account;
     const connectionsAvailable = this.#host.admit(account);
-    if (typeof connectionsAvailable !== "number") return this.#fail(id, connectionsAvailable);
-    this.#state = { kind: "authenticated", account, session: this.#host.hub.join(this.#outlet, account) };
-    this.#say({ ...success(id), connectionsAvailable });
+    if (typeof connectionsAvailable !== "number") return connectionsAvailable;
+    return { account, session: this.#host.hub.join(this.#outlet, account), connectionsAvailable };
   }
 
   #subscribe(state: State & { session: HubSession; account: Account }, request: SubscribeRequest): void {
