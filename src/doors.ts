@@ -33,6 +33,7 @@ import type { SideStreams } from "./edge/visit.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
 import { CATALOGUE_BYTES_MAX, CATALOGUE_DEFAULTS, Catalogue } from "./exchange/catalogue.ts";
 import { bunPost, type Upstream } from "./exchange/client.ts";
+import { ORDER_LISTS_BYTES_MAX, ORDER_LISTS_DEFAULTS, OrderLists } from "./exchange/order-lists.ts";
 import { OrderClient } from "./exchange/orders.ts";
 import { type Session, shared } from "./exchange/session.ts";
 import { SportClient } from "./exchange/sports.ts";
@@ -100,7 +101,7 @@ export async function openDoors(
     const catalogue = keep(opened, catalogueOf(config, cache, session, clock, log));
     const routes = [
       identityRoute(tokens, log),
-      bettingRoute(config, cache, catalogue, source, tokens, clock),
+      bettingRoute(config, cache, catalogue, source, tokens, session, clock),
       accountRoute({ tokens }),
     ];
     const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes, log });
@@ -174,6 +175,11 @@ const BETFAIR = {
   sports: "sports-data-stream-api.betfair.com",
 } as const;
 
+/** Where the exchange's API is; null where nobody said. The exchange's own address is no default for a simulated one: app keys and tokens go there. */
+function apiHostOf(exchange: Config["exchange"]): string | null {
+  return exchange.apiHost ?? (BETFAIR.stream.test(exchange.host) ? BETFAIR.api : null);
+}
+
 /** Names from the exchange's API, by the stream's session. One that is not started knows none: where that is wished, or nobody said where the API is. */
 function catalogueOf(
   { exchange, catalogue }: Config,
@@ -182,8 +188,7 @@ function catalogueOf(
   clock: Clock,
   log: Log,
 ): Catalogue {
-  // The exchange's own address is no default for a simulated one: app keys and tokens go there.
-  const apiHost = exchange.apiHost ?? (BETFAIR.stream.test(exchange.host) ? BETFAIR.api : null);
+  const apiHost = apiHostOf(exchange);
   const options = { ...CATALOGUE_DEFAULTS, ...catalogue, apiHost: apiHost ?? "", appKey: exchange.appKey };
   const post = bunPost(trusted(exchange), CATALOGUE_BYTES_MAX);
   const names = new Catalogue(options, {
@@ -199,19 +204,27 @@ function catalogueOf(
 }
 
 function bettingRoute(
-  { exchange, doors }: Config,
+  { exchange, doors, orders }: Config,
   cache: Cache,
   catalogue: Catalogue,
   source: Upstream,
   tokens: Sessions,
+  session: Session,
   clock: Clock,
 ): BettingDoor {
+  const apiHost = apiHostOf(exchange);
+  const post = bunPost(trusted(exchange), ORDER_LISTS_BYTES_MAX);
+  const lists =
+    orders.enabled && apiHost !== null
+      ? new OrderLists({ ...ORDER_LISTS_DEFAULTS, apiHost, appKey: exchange.appKey }, { post, session, clock })
+      : null;
   const isDelayed = () => source.sourceState !== "live";
   const reader = new BettingDesk({ cache, catalogue, fields: carriedFields(exchange), isDelayed });
   const ready = () => isReady(source, cache);
   return new BettingDoor({
     tokens,
     reader,
+    orders: lists,
     isReady: ready,
     clock,
     callsPerSecondMax: doors.bettingCallsPerSecondMax,

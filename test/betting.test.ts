@@ -12,12 +12,14 @@ import { marketMethods } from "../src/sim/betting-markets.ts";
 import { VirtualClock } from "../src/sim/clock.ts";
 import { SimExchange } from "../src/sim/exchange.ts";
 import { SimIdentity } from "../src/sim/identity.ts";
+import { orderMethods } from "../src/sim/order-methods.ts";
 import { World } from "../src/sim/world.ts";
 import { until } from "./stage.ts";
 
 const HOST = "127.0.0.1";
 const ANNA = { username: "anna", password: "annas-password" };
 const APP_KEY = "upstream-app-key";
+const ALPHA = "token-of-alpha";
 const VISITOR = "visitor-session-token";
 const ALL = [
   "COMPETITION",
@@ -73,7 +75,7 @@ class Exchange {
       namesOf: (id: string) => this.world.markets.find((market) => market.id === id)?.names ?? null,
     };
     const { identity } = this;
-    const methods = [marketMethods(shelf)];
+    const methods = [marketMethods(shelf), orderMethods(this.stream.orders)];
     this.betting = new SimBetting({ clock: systemClock, sessions: identity, appKeys: [APP_KEY], methods });
     this.streamPort = this.stream.listen(bunListen, { host: HOST, port: 0 }).port;
     this.#http = bunServe({ host: HOST, port: 0 }, (request) =>
@@ -109,9 +111,12 @@ async function call(url: string, operation: string, params: object, headers: Rec
   return answer.result ?? answer.error;
 }
 
-function gatewayTo(exchange: Exchange, more: Partial<ConfigInput["exchange"]> & { catalogue?: object } = {}) {
+function gatewayTo(
+  exchange: Exchange,
+  more: Partial<ConfigInput["exchange"]> & { catalogue?: object; orders?: boolean } = {},
+) {
   const free = { host: HOST, port: 0 };
-  const { catalogue = { callsPerSecondMax: 20 }, ...said } = more;
+  const { catalogue = { callsPerSecondMax: 20 }, orders = false, ...said } = more;
   const config = parseConfig({
     exchange: {
       host: HOST,
@@ -124,14 +129,18 @@ function gatewayTo(exchange: Exchange, more: Partial<ConfigInput["exchange"]> & 
       ...said,
     },
     doors: { http: free, websocket: free, bettingCallsPerSecondMax: 10_000 },
-    visitors: [{ token: VISITOR, name: "visitor" }],
+    visitors: [
+      { token: VISITOR, name: "visitor", ...(orders && { orders: "account" as const }) },
+      { token: ALPHA, name: "alpha", ...(orders && { orders: { refPrefix: "alpha-" } }) },
+    ],
+    orders: { enabled: orders },
     catalogue,
   });
   return startGateway(config, { log: silentLog });
 }
 
-function asker(gateway: Gateway) {
-  const headers = { "X-Application": "any", "X-Authentication": VISITOR };
+function asker(gateway: Gateway, token = VISITOR) {
+  const headers = { "X-Application": "any", "X-Authentication": token };
   return (operation: string, params: object) => call(gateway.httpUrl as string, operation, params, headers);
 }
 
@@ -263,4 +272,32 @@ describe("without names", () => {
         exchange.stop();
       }
     });
+});
+
+describe("orders in lists", () => {
+  test("are the exchange's, for who may see them, and a session that ended there is no hindrance", async () => {
+    const exchange = new Exchange(10);
+    const gateway = await gatewayTo(exchange, { orders: true });
+    try {
+      await until(() => gateway.isReady, "prices");
+      const [marketId = ""] = exchange.ids;
+      const runner = exchange.stream.image(marketId)?.marketDefinition?.runners?.[0];
+      const order = { selectionId: runner?.id, side: "BACK", orderType: "LIMIT", handicap: 0 };
+      const limitOrder = { size: 3, price: 1000, persistenceType: "LAPSE" };
+      for (const customerStrategyRef of ["alpha-1", "beta-1"])
+        await exchange.ask("placeOrders", { marketId, customerStrategyRef, instructions: [{ ...order, limitOrder }] });
+      const all = await exchange.ask("listCurrentOrders", {});
+      expect((all.currentOrders as Json[]).length).toBe(2);
+      expect(await asker(gateway)("listCurrentOrders", {})).toEqual(all);
+      exchange.identity.expire();
+      expect(await asker(gateway)("listCurrentOrders", {})).toEqual(all);
+      const alpha = asker(gateway, ALPHA);
+      const own = (await alpha("listCurrentOrders", { customerStrategyRefs: ["alpha-1"] })).currentOrders as Json[];
+      expect(own.map(({ customerStrategyRef }) => customerStrategyRef)).toEqual(["alpha-1"]);
+      expect(JSON.stringify(await alpha("listCurrentOrders", {}))).toContain("ACCESS_DENIED");
+    } finally {
+      await gateway.stop();
+      exchange.stop();
+    }
+  });
 });

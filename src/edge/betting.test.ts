@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { VirtualClock } from "../sim/clock.ts";
-import { TokenList } from "../tenancy/tokens.ts";
-import { BATCH_MAX, BettingDoor, type BettingReader, BODY_BYTES_MAX } from "./betting.ts";
+import { type Account, TokenList } from "../tenancy/tokens.ts";
+import { BATCH_MAX, BettingDoor, type BettingReader, BODY_BYTES_MAX, type OrderListReader } from "./betting.ts";
 import { bookWeight, type PriceData } from "./betting-requests.ts";
 
 const RPC = "/exchange/betting/json-rpc/v1";
@@ -34,7 +34,16 @@ function setUp(callsPerSecondMax = 1_000, tokens = TOKENS) {
     listEvents: note("listEvents"),
   };
   const known = { isReady: true };
-  const door = new BettingDoor({ tokens, reader, isReady: () => known.isReady, clock, callsPerSecondMax });
+  const orders: OrderListReader = {
+    async ask(name, params) {
+      asked.push([name, params as object]);
+      return outcome.next;
+    },
+  };
+  const outcome: { next: Awaited<ReturnType<OrderListReader["ask"]>> } = {
+    next: { kind: "result", result: { clearedOrders: [{ betId: "1", priceMatched: 2.5 }], moreAvailable: false } },
+  };
+  const door = new BettingDoor({ tokens, reader, orders, isReady: () => known.isReady, clock, callsPerSecondMax });
   const send = async (path: string, body: BodyInit | null, init: RequestInit = {}): Promise<Answer> => {
     const url = new URL(path, "http://h");
     expect(door.matches(url.pathname)).toBe(true);
@@ -45,7 +54,7 @@ function setUp(callsPerSecondMax = 1_000, tokens = TOKENS) {
     send(RPC, JSON.stringify({ jsonrpc: "2.0", method: `SportsAPING/v1.0/${method}`, params, id: 1 }), { headers });
   const rest = (method: string, params: unknown, headers: HeadersInit = GOOD) =>
     send(`${REST}/${method}/`, JSON.stringify(params), { headers });
-  return { clock, asked, door, known, send, rpc, rest };
+  return { clock, asked, door, known, outcome, send, rpc, rest };
 }
 
 function books(count: number, priceData: readonly string[] = [], more: object = {}) {
@@ -157,13 +166,38 @@ describe("orders", () => {
     });
   });
 
-  test("of who may see some are not called none", async () => {
-    for (const orders of ["account", { refPrefix: "alpha-" }] as const) {
-      const tokens = new TokenList([{ token: "token-of-anna", name: "anna", orders }], ["key"]);
-      const { rpc } = setUp(1_000, tokens);
-      for (const method of ["listCurrentOrders", "listClearedOrders"])
-        expect((await rpc(method, {})).body.error.message).toBe("DSC-0021");
+  const who = (orders: Account["orders"]) => new TokenList([{ token: "token-of-anna", name: "anna", orders }], ["key"]);
+
+  test("of who may see all are the exchange's own answer", async () => {
+    const { asked, outcome, rpc } = setUp(1_000, who("account"));
+    const answer = await rpc("listClearedOrders", { betStatus: "SETTLED" });
+    expect(answer.body.result).toEqual({ clearedOrders: [{ betId: "1", priceMatched: 2.5 }], moreAvailable: false });
+    expect(asked).toEqual([["listClearedOrders", { betStatus: "SETTLED" }]]);
+    outcome.next = { kind: "refused", code: "TOO_MANY_REQUESTS" };
+    expect((await rpc("listCurrentOrders", {})).body.error.message).toBe("ANGX-0008");
+    outcome.next = { kind: "refused", code: "SOMETHING_NEW" };
+    expect((await rpc("listCurrentOrders", {})).body.error.data.APINGException.errorCode).toBe("UNEXPECTED_ERROR");
+  });
+
+  test("of who has a prefix are asked for by references that begin with it, and in no other way", async () => {
+    const { asked, rpc, rest } = setUp(1_000, who({ refPrefix: "alpha-" }));
+    for (const customerStrategyRefs of [
+      undefined,
+      null,
+      [],
+      ["beta-1"],
+      ["alpha-1", "beta-1"],
+      [7],
+      "alpha-1",
+      ["alpha"],
+    ]) {
+      const { body } = await rpc("listClearedOrders", { betStatus: "SETTLED", customerStrategyRefs });
+      expect(body.error.data.APINGException.errorCode).toBe("ACCESS_DENIED");
     }
+    expect(asked).toEqual([]);
+    const params = { customerStrategyRefs: ["alpha-1", "alpha-2"] };
+    expect((await rest("listCurrentOrders", params)).status).toBe(200);
+    expect(asked).toEqual([["listCurrentOrders", params]]);
   });
 });
 

@@ -21,12 +21,24 @@ export interface BettingReader {
   listEvents(filter: CatalogueFilter): string | BettingFault;
 }
 
+/** Orders as the exchange lists them: its result, or its error's code. */
+export interface OrderListReader {
+  ask(
+    name: "listCurrentOrders" | "listClearedOrders",
+    params: unknown,
+  ): Promise<
+    { readonly kind: "result"; readonly result: unknown } | { readonly kind: "refused"; readonly code: string }
+  >;
+}
+
 /** Who asks, as far as it matters here. */
 type Asker = Pick<Account, "name" | "orders">;
 
 export interface BettingDoorOptions {
   readonly tokens: { authenticate(appKey: string | null, session: string | null): Asker | Goodbye };
   readonly reader: BettingReader;
+  /** For those who have orders here; null where the account's are not carried. */
+  readonly orders: OrderListReader | null;
   /** Before, nothing is known, and an empty answer would read as "there are none". */
   readonly isReady: () => boolean;
   readonly clock: Pick<Clock, "monotonic">;
@@ -48,17 +60,19 @@ const SECOND_MS = 1_000;
 const LOOK_THROUGH_CALLS = 10;
 
 type Json = Readonly<Record<string, unknown>>;
-type Operation = (params: Json, reader: BettingReader, asker: Asker) => string | BettingFault;
+type Answer = string | BettingFault;
+type Readers = Pick<BettingDoorOptions, "reader" | "orders">;
+type Operation = (params: Json, readers: Readers, asker: Asker) => Answer | Promise<Answer>;
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
-  listMarketBook: (params, reader) => asked(readBookQuery(params), (query) => reader.listMarketBook(query)),
-  listMarketCatalogue: (params, reader) =>
+  listMarketBook: (params, { reader }) => asked(readBookQuery(params), (query) => reader.listMarketBook(query)),
+  listMarketCatalogue: (params, { reader }) =>
     asked(readCatalogueQuery(params), (query) => reader.listMarketCatalogue(query)),
-  listEventTypes: (params, reader) => asked(readFilter(params), (filter) => reader.listEventTypes(filter)),
-  listEvents: (params, reader) => asked(readFilter(params), (filter) => reader.listEvents(filter)),
+  listEventTypes: (params, { reader }) => asked(readFilter(params), (filter) => reader.listEventTypes(filter)),
+  listEvents: (params, { reader }) => asked(readFilter(params), (filter) => reader.listEvents(filter)),
   // Frameworks ask for these about every market that closes, whether or not they ever bet.
-  listCurrentOrders: (_params, _reader, asker) => noOrders(asker, '{"currentOrders":[],"moreAvailable":false}'),
-  listClearedOrders: (_params, _reader, asker) => noOrders(asker, '{"clearedOrders":[],"moreAvailable":false}'),
+  listCurrentOrders: (params, { orders }, asker) => orderList("listCurrentOrders", params, orders, asker),
+  listClearedOrders: (params, { orders }, asker) => orderList("listClearedOrders", params, orders, asker),
 };
 
 /**
@@ -84,27 +98,29 @@ export class BettingDoor implements HttpRoute {
     const operation = REST_PATH.exec(pathname)?.[1] ?? null;
     if (request.method !== "POST") return notPost(request.method);
     const text = await bodyText(request);
-    return operation === null ? this.#rpc(request, text) : this.#rest(request, operation, text);
+    return operation === null ? this.#rpc(request, text) : await this.#rest(request, operation, text);
   }
 
-  #rpc(request: Request, text: string | null): Response {
+  async #rpc(request: Request, text: string | null): Promise<Response> {
     if (text === null) return this.#rpcRefusal(tooLarge());
     const call = parsed(text);
     if (call === undefined) return this.#rpcRefusal({ kind: "framework", code: "DSC-0008", details: "not JSON" });
-    if (!Array.isArray(call)) return reply(this.#rpcAnswer(call, this.#mayAsk(request, rpcCost(call))));
+    if (!Array.isArray(call)) return reply(await this.#rpcAnswer(call, this.#mayAsk(request, rpcCost(call))));
     if (call.length === 0)
       return this.#rpcRefusal({ kind: "framework", code: "DSC-0024", details: "the batch is empty" });
     if (call.length > BATCH_MAX) return this.#rpcRefusal(tooLarge());
     const cost = call.reduce((sum, one) => sum + rpcCost(one), 0);
     const asker = this.#mayAsk(request, cost);
-    return reply(`[${call.map((one) => this.#rpcAnswer(one, asker)).join(",")}]`);
+    const answers: string[] = [];
+    for (const one of call) answers.push(await this.#rpcAnswer(one, asker));
+    return reply(`[${answers.join(",")}]`);
   }
 
   /** One call's answer, as JSON text; its id comes back as it was given. */
-  #rpcAnswer(call: unknown, asker: Asker | BettingFault): string {
+  async #rpcAnswer(call: unknown, asker: Asker | BettingFault): Promise<string> {
     if (!isObject(call)) return this.#rpcFault({ kind: "framework", code: "DSC-0024", details: "not an object" }, null);
     const { method, params, id } = call;
-    const result = this.#call(asker, nameOf(method), params ?? {});
+    const result = await this.#call(asker, nameOf(method), params ?? {});
     if (typeof result !== "string") return this.#rpcFault(result, id);
     return `{"jsonrpc":"2.0","result":${result}${idMember(id)}}`;
   }
@@ -117,21 +133,21 @@ export class BettingDoor implements HttpRoute {
     return `{"jsonrpc":"2.0","error":${asciiJson(rpcError(fault, this.#requestUuid()))}${idMember(id)}}`;
   }
 
-  #rest(request: Request, operation: string, text: string | null): Response {
-    const result = this.#restResult(request, operation, text);
+  async #rest(request: Request, operation: string, text: string | null): Promise<Response> {
+    const result = await this.#restResult(request, operation, text);
     if (typeof result === "string") return reply(result);
     const { status, body } = restFault(result, this.#requestUuid());
     return reply(asciiJson(body), status);
   }
 
-  #restResult(request: Request, operation: string, text: string | null): string | BettingFault {
+  #restResult(request: Request, operation: string, text: string | null): Answer | Promise<Answer> {
     if (text === null) return tooLarge();
     const params = text.trim() === "" ? {} : parsed(text);
     if (params === undefined) return { kind: "framework", code: "DSC-0008", details: "not JSON" };
     return this.#call(this.#mayAsk(request, costOf(operation, params)), operation, params);
   }
 
-  #call(asker: Asker | BettingFault, name: string | null, params: unknown): string | BettingFault {
+  #call(asker: Asker | BettingFault, name: string | null, params: unknown): Answer | Promise<Answer> {
     if ("kind" in asker) return asker;
     const operation = name !== null && Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : undefined;
     const served = Object.keys(OPERATIONS).join(", ");
@@ -139,7 +155,7 @@ export class BettingDoor implements HttpRoute {
       return { kind: "framework", code: "DSC-0021", details: `not served here; what is: ${served}` };
     if (!isObject(params)) return { kind: "framework", code: "DSC-0009", details: "the parameters must be an object" };
     if (!this.#options.isReady()) return exception("SERVICE_BUSY", "no prices yet: the exchange has not answered");
-    return operation(params, this.#options.reader, asker);
+    return operation(params, this.#options, asker);
   }
 
   /** Who it is, or why not. */
@@ -185,10 +201,31 @@ function asked<Query extends object>(
   return "kind" in query ? query : ask(query as Query);
 }
 
-/** Who may see no orders has none here, and that is an answer; whoever may see some would be told an untruth by it. */
-function noOrders({ orders }: Asker, none: string): string | BettingFault {
-  const details = "not served to who has orders here: they come by the order stream";
-  return orders === undefined ? none : { kind: "framework", code: "DSC-0021", details };
+/** Who may see no orders has none here, and that is an answer. Whoever may see some is answered by the exchange, of what is theirs. */
+async function orderList(
+  name: "listCurrentOrders" | "listClearedOrders",
+  params: Json,
+  orders: OrderListReader | null,
+  asker: Asker,
+): Promise<Answer> {
+  const key = name === "listCurrentOrders" ? "currentOrders" : "clearedOrders";
+  if (asker.orders === undefined) return `{"${key}":[],"moreAvailable":false}`;
+  if (orders === null) return exception("ACCESS_DENIED", "the account's orders are not carried here");
+  const refusal = asker.orders === "account" ? null : notTheirs(params, asker.orders.refPrefix);
+  if (refusal !== null) return refusal;
+  const outcome = await orders.ask(name, params);
+  if (outcome.kind === "result") return asciiJson(outcome.result);
+  return exception(
+    isExceptionCode(outcome.code) ? outcome.code : "UNEXPECTED_ERROR",
+    `the exchange says ${outcome.code}`,
+  );
+}
+
+/** A list without references, or with others' among them, would hold others' orders. */
+function notTheirs({ customerStrategyRefs: refs }: Json, prefix: string): BettingFault | null {
+  const isTheirs = (ref: unknown) => typeof ref === "string" && ref.startsWith(prefix);
+  if (Array.isArray(refs) && refs.length > 0 && refs.every(isTheirs)) return null;
+  return exception("ACCESS_DENIED", `give customerStrategyRefs, each beginning with ${JSON.stringify(prefix)}`);
 }
 
 /** The operation's name without the API's; null where the method is another API's, or none at all. */
