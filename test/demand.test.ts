@@ -163,6 +163,17 @@ describe("upstream by demand", () => {
   }
 });
 
+test("a connection that the exchange does not take is no secret: who wants markets of it hears 503", async () => {
+  const house = await openHouse(7, { demand: { enabled: true, connections: 2, graceMs: GRACE_MS } });
+  const ids = house.markets().slice(0, 4);
+  const ann = visit(house, { marketIds: ids.slice(0, 1) });
+  await right(house, [ann]);
+  house.exchange.refuseAuthentications("MAX_CONNECTION_LIMIT_EXCEEDED");
+  const ben = visit(house, { marketIds: ids.slice(1) });
+  await until(() => ben.messages.some(({ status }) => status === 503), "ben is told");
+  expect(house.gateway.source.sourceState).not.toBe("live");
+});
+
 function anyFilter({ markets, exchange }: House, random: Random): MarketFilter {
   const ids = markets();
   const some = Array.from({ length: 1 + randomInt(random, 4) }, () => pick(random, ids));

@@ -612,6 +612,19 @@ describe("subscriptions", () => {
     rig.hub.stop();
   });
 
+  test("may name so many markets by id on one connection, known or not", () => {
+    const rig = new Rig();
+    const user = rig.join();
+    const ids = (from: number, count: number) => Array.from({ length: count }, (_, n) => `1.${from + n}`);
+    const ask = (id: number, marketIds: string[]) =>
+      user.session.subscribe(user.request(id, { filter: { marketIds } }));
+    expect([ask(1, ids(0, 20_000)), ask(2, ids(20_000, 20_000))]).toEqual([null, null]);
+    expect(ask(3, ["1.1"])?.code).toBe("SUBSCRIPTION_LIMIT_EXCEEDED");
+    expect(ask(2, ids(0, 19_999))).toBeNull();
+    expect(ask(3, ["1.1"])).toBeNull();
+    rig.hub.stop();
+  });
+
   test("closed markets do not count against the limit", () => {
     const rig = new Rig();
     rig.send([image("1.1"), image("1.2", { status: "CLOSED" })]);

@@ -467,6 +467,11 @@ export class Hub implements Follower {
         message: `${subscriptions.size} subscriptions are open, the limit is ${visitor.subscriptionsMax}`,
       };
     }
+    const named = namedBy(session, replaced) + (filter.marketIds?.length ?? 0);
+    if (named > IDS_MAX) {
+      const message = `the connection's subscriptions name ${named} markets by id, the limit is ${IDS_MAX}`;
+      return { code: "SUBSCRIPTION_LIMIT_EXCEEDED", message };
+    }
     if (replaced !== undefined) this.end(replaced);
     subscriptions.set(request.id, subscription);
     if (this.#want !== null) subscription.unwant = this.#want(filter);
@@ -667,7 +672,17 @@ export class Hub implements Follower {
 
 /** One may be on its way while another follower tells what comes after it. */
 const AHEAD_HEARTBEATS = 2;
+/** Market ids that all subscriptions of a connection may name: those that are not known are waited for, and cost memory whether or not they ever come. */
+const IDS_MAX = 40_000;
 const MC = ',"mc":[';
 /** More than stands around the entries of a message: its head, its framing. */
 const HEAD_BYTES_MAX = 512;
 const TOO_SLOW: Goodbye = { code: "SLOW", message: "you were behind for too long; come back with your last clk" };
+
+/** How many market ids a session's subscriptions name, but for one of them. */
+function namedBy({ subscriptions }: Session, but: Subscription | undefined): number {
+  let named = 0;
+  for (const subscription of subscriptions.values())
+    if (subscription !== but) named += subscription.request.filter.marketIds?.length ?? 0;
+  return named;
+}

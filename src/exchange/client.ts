@@ -112,7 +112,8 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
     const { kind, segment } = this.#batch;
     if (kind === "heartbeat") return this.#sink?.batch(this.#batch);
     if (segment === "start" && kind !== "image") return this.#collect();
-    if (this.#isCollecting && kind !== "image" && segment !== "whole") return this.#goOn();
+    // What comes whole in between is taken in its turn: the segments before it are older.
+    if (this.#isCollecting && kind !== "image") return this.#goOn();
     if (kind === "image") this.#isCollecting = false;
     this.#isMidImage = segment === "start" || segment === "middle";
     this.#sink?.batch(this.#batch);

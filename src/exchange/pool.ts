@@ -15,6 +15,8 @@ export interface PoolKeeper extends PoolWorld {
   readonly stopped: () => void;
 }
 
+/** A part that is not live so long after it was begun is told of: before, everybody would hear 503 whenever somebody wants something new. */
+const PATIENCE_MS = 2_000;
 /** The longest that markets are kept where they were because those who take them over have not answered. */
 const HANDOVER_MS_MAX = 60_000;
 
@@ -39,6 +41,8 @@ export class ExchangePool implements Upstream {
   /** Who is to be complete before the others give up; null: no handover. */
   #handover: { readonly waiting: Set<number>; readonly filters: readonly (MarketFilter | null)[] } | null = null;
   #timer: Timer | null = null;
+  /** Parts begun of late, which are borne with. */
+  readonly #patience = new Map<number, Timer>();
   #sink: Sink | null = null;
   #isComplete = false;
 
@@ -66,6 +70,8 @@ export class ExchangePool implements Upstream {
   stop(): void {
     this.#sink = null;
     this.#timer?.cancel();
+    for (const timer of this.#patience.values()) timer.cancel();
+    this.#patience.clear();
     for (const client of this.#clients) client.stop();
     this.sourceState = "down";
     this.#world.stopped();
@@ -146,6 +152,7 @@ export class ExchangePool implements Upstream {
   }
 
   #begin(n: number): void {
+    if (this.sourceState === "live") this.#bearWith(n);
     (this.#clients[n] as ExchangeClient).start({
       batch: (batch) => {
         batch.shard = n;
@@ -156,10 +163,23 @@ export class ExchangePool implements Upstream {
     });
   }
 
+  #bearWith(n: number): void {
+    const { name } = this.#clients[n] as ExchangeClient;
+    this.#states[n] = "live";
+    const timer = this.#world.clock.after(PATIENCE_MS, () => this.#told(n, "down", `${name} has not come up`));
+    this.#patience.set(n, timer);
+  }
+
+  #hurry(n: number): void {
+    this.#patience.get(n)?.cancel();
+    this.#patience.delete(n);
+  }
+
   /** A part with nothing to carry has no connection, and what it carried is gone. */
   #rest(n: number): void {
     const client = this.#clients[n] as ExchangeClient;
     client.stop();
+    this.#hurry(n);
     this.#states[n] = "down";
     const nothing = new ChangeBatch();
     nothing.kind = "image";
@@ -171,6 +191,7 @@ export class ExchangePool implements Upstream {
   }
 
   #told(n: number, state: SourceState, reason: string): void {
+    this.#hurry(n);
     this.#states[n] = state;
     this.#tell(reason);
     if (state !== "live" || this.#handover === null) return;
