@@ -6,7 +6,7 @@ import { type Dialect, LINES, webSocketDialect } from "./dialect.ts";
 import { Peers, type Verdict } from "./peers.ts";
 import type { Target } from "./sockets.ts";
 import { type CrowdFace, type Tally, User, type UserKind } from "./user.ts";
-import type { LaggardKind, Workload } from "./workload.ts";
+import { LAGGARD_KINDS, type LaggardKind, type Workload } from "./workload.ts";
 
 /** Somebody of the crowd. */
 export interface Seat {
@@ -28,8 +28,10 @@ export interface CrowdPlan {
   /** In turn. */
   readonly sessions: readonly string[];
   readonly seats: readonly Seat[];
-  /** All markets that somebody asks for. */
+  /** Those that ordinary users ask for. */
   readonly marketIds: readonly string[];
+  /** What laggards ask for. */
+  readonly allMarketIds: readonly string[];
   /** The workload with this process's share of ramp, churn and storm. */
   readonly workload: Workload;
   readonly seed: number;
@@ -70,10 +72,19 @@ export interface CrowdEnd {
   readonly wrong: readonly string[];
   /** Why connections ended that were meant to stay, and how many. */
   readonly closes: Readonly<Record<string, number>>;
-  readonly laggardCloses: Readonly<Record<LaggardKind, Readonly<Record<string, number>>>>;
+  readonly laggards: Readonly<Record<LaggardKind, LaggardsEnd>>;
   readonly churned: number;
   /** From the storm to the last one back, milliseconds; null: no storm, or not all came back. */
   readonly stormMs: number | null;
+}
+
+export interface LaggardsEnd {
+  users: number;
+  /** As far as they know themselves. */
+  here: number;
+  /** Have everything that they asked for, and are in step. */
+  caughtUp: number;
+  readonly closes: Record<string, number>;
 }
 
 export interface CrowdWorld {
@@ -140,16 +151,14 @@ export class Crowd implements CrowdFace {
   readonly #latencies = new Latencies();
   readonly #timers = new Set<Timer>();
   readonly #closes: Record<string, number> = {};
-  readonly #laggardCloses: Record<LaggardKind, Record<string, number>> = {
-    neverReads: {},
-    readsSlowly: {},
-    stalls: {},
-    stopsAcknowledging: {},
-  };
+  readonly #laggards = Object.fromEntries(
+    LAGGARD_KINDS.map((kind) => [kind, { users: 0, here: 0, caughtUp: 0, closes: {} }]),
+  ) as Record<LaggardKind, LaggardsEnd>;
   readonly #newcomers = new Set<User>();
   /** Those who read slowly, once they do. */
   readonly #lazy = new Set<User>();
   #mark = 0;
+  #everLive = 0;
   #handshakes = 0;
   #tokens = 0;
   #quickestMs = Number.POSITIVE_INFINITY;
@@ -209,12 +218,17 @@ export class Crowd implements CrowdFace {
       await this.#pause(CHECK_EVERY_MS);
     const verdict = this.peers?.verdict() ?? null;
     const books = await this.#checkBooks();
+    for (const { kind, state } of this.#users) {
+      if (kind === "ordinary" || kind === "newcomer") continue;
+      this.#laggards[kind].users++;
+      this.#laggards[kind].here += Number(state === "live");
+    }
     this.stop();
     return {
       verdict,
       ...books,
       closes: this.#closes,
-      laggardCloses: this.#laggardCloses,
+      laggards: this.#laggards,
       churned: this.#churned,
       stormMs: this.#stormMs,
     };
@@ -272,19 +286,25 @@ export class Crowd implements CrowdFace {
     const now = this.#world.clock.monotonic();
     this.#arrived(user);
     this.#arrivals.add(now - user.dialledAt);
+    this.#everLive++;
     if (!user.isShaken) return;
     user.isShaken = false;
     if (--this.#shaken === 0 && this.#stormAt !== null) this.#stormMs = now - this.#stormAt;
+  }
+
+  caughtUp({ kind }: User): void {
+    if (this.latencies !== null && kind !== "ordinary" && kind !== "newcomer") this.#laggards[kind].caughtUp++;
   }
 
   gone(user: User, why: string): void {
     if (this.#isOver || user.kind === "newcomer") return;
     this.#arrived(user);
     this.#lazy.delete(user);
-    if (user.kind !== "ordinary") return count(this.#laggardCloses[user.kind], why);
+    if (user.kind !== "ordinary" && this.#everLive > 0) return count(this.#laggards[user.kind].closes, why);
     count(this.#closes, why);
     this.peers?.leave(user.number);
-    if (FATAL.test(why)) this.#world.say({ kind: "refused", why });
+    // Where nobody has got in yet, nobody will.
+    if (FATAL.test(why) || this.#everLive === 0) this.#world.say({ kind: "refused", why });
     else this.#after(this.#world.random.next() * RETRY_MS_MAX, () => void this.#waiting.push(user));
   }
 
@@ -361,14 +381,15 @@ export class Crowd implements CrowdFace {
     }
   }
 
+  /** Asks for everything there is, which is more than a kernel takes for somebody, and does not read it as it should. */
   #lag(user: User): void {
+    user.askAnew(this.#plan.allMarketIds);
     switch (user.kind) {
       case "neverReads":
-        user.askAgain();
         return user.line?.pause();
       case "readsSlowly":
         this.#lazy.add(user);
-        return user.askAgain();
+        return;
       case "stalls":
         return this.#pauseFor(user, this.#plan.workload.stallSeconds * 1_000);
       case "stopsAcknowledging":

@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import { OddswireError } from "../base/errors.ts";
 import { Latencies } from "../base/latencies.ts";
-import type { CrowdEnd, CrowdPlan, CrowdTick, CrowdWord } from "./crowd.ts";
+import type { CrowdEnd, CrowdPlan, CrowdTick, CrowdWord, LaggardsEnd } from "./crowd.ts";
 import { SAMPLES_MAX } from "./peers.ts";
 import type { CrowdListener, CrowdProcess } from "./process.ts";
 import { checksOf, type LoadResult, rounded, type Second, summary, type Thresholds } from "./result.ts";
@@ -299,9 +299,8 @@ export class LoadTest {
       odd: counted("odd"),
       closes: joined(ends.map(({ closes }) => closes)),
       laggards: Object.fromEntries(
-        LAGGARD_KINDS.map((kind) => [kind, laggardsOf(kind)] as const).filter(([, { users }]) => users > 0),
+        LAGGARD_KINDS.map((kind) => [kind, laggardsOf(kind, ends)] as const).filter(([, { users }]) => users > 0),
       ),
-      laggardsLive: last.laggardsLive,
       churned: total(({ churned }) => churned),
       storm:
         workload.storm === null ? null : { backMs: stormMs.includes(null) ? null : Math.max(...(stormMs as number[])) },
@@ -318,12 +317,6 @@ export class LoadTest {
       series: this.#seconds,
       histogram: [...this.#latencies.filled()].map(([ms, count]) => [rounded(ms), count] as const),
     };
-    function laggardsOf(kind: LaggardKind) {
-      return {
-        users: seats.filter((seat) => seat.kind === kind).length,
-        closes: joined(ends.map(({ laggardCloses }) => laggardCloses[kind])),
-      };
-    }
     const checks = checksOf(partial, thresholds);
     return { ...partial, checks, passed: checks.every(({ passed }) => passed) };
   }
@@ -366,6 +359,17 @@ function serverUse(pids: readonly number[], run: Run, seconds: number, users: nu
     pss,
     rssPerUser: users === 0 ? 0 : (rss - idle.rss) / users,
     cpuPerUserMicros: users === 0 ? 0 : (cores / users) * 1e6,
+  };
+}
+
+function laggardsOf(kind: LaggardKind, ends: readonly CrowdEnd[]): LaggardsEnd {
+  const all = ends.map(({ laggards }) => laggards[kind]);
+  const sum = (name: "users" | "here" | "caughtUp") => all.reduce((total, one) => total + one[name], 0);
+  return {
+    users: sum("users"),
+    here: sum("here"),
+    caughtUp: sum("caughtUp"),
+    closes: joined(all.map(({ closes }) => closes)),
   };
 }
 

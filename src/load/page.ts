@@ -98,9 +98,9 @@ function figures(result: LoadResult): [string, string][] {
       `closed: ${escaped(why)}`,
       number(count),
     ]),
-    ...Object.entries(result.laggards).map(([kind, { users, closes }]): [string, string] => [
+    ...Object.entries(result.laggards).map(([kind, { users, here, caughtUp, closes }]): [string, string] => [
       `laggards: ${kind}`,
-      `${users}; ${
+      `${users}, ${here} still here, ${caughtUp} back in step; ${
         Object.entries(closes)
           .map(([why, count]) => `${count} closed, ${escaped(why)}`)
           .join("; ") || "none closed"

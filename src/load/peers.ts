@@ -143,7 +143,7 @@ export class Peers {
     const hash = this.#hash(bytes.subarray(from, to));
     const place = this.#places[own] as number;
     const ordinal = this.#find(line, clk, place);
-    if (ordinal !== -1) this.#match(line, own, ordinal, hash, isMerged(bytes, idFrom));
+    if (ordinal !== -1) this.#match(line, own, ordinal, hash, bytes, idFrom);
     else this.#append(line, own, clk, hash, isMerged(bytes, idFrom), now);
   }
 
@@ -188,17 +188,17 @@ export class Peers {
     return -1;
   }
 
-  #match(line: Line, own: number, ordinal: number, hash: number, merged: boolean): void {
+  #match(line: Line, own: number, ordinal: number, hash: number, bytes: Buffer, idFrom: number): void {
     const record = line.records[ordinal - line.first] as Record;
     if (record.hash === hash) {
       this.#count(record, own);
       return this.#arrive(line, own, ordinal, false);
     }
     // It fell behind, and is told what changed since: a change under a clk that others know with less.
-    if (merged) return this.#drift(own);
+    if (isMerged(bytes, idFrom)) return this.#drift(own);
     const variant = record.others?.find((other) => other.hash === hash);
     if (variant !== undefined) this.#count(variant, own);
-    else (record.others ??= []).push({ hash, isMerged: merged, seen: this.#weight(own) });
+    else (record.others ??= []).push({ hash, isMerged: false, seen: this.#weight(own) });
     this.#arrive(line, own, ordinal, false);
   }
 
@@ -309,5 +309,6 @@ function isMerged(bytes: Buffer, idFrom: number): boolean {
 }
 
 function isAt(bytes: Buffer, from: number, what: Buffer): boolean {
-  return bytes.compare(what, 0, what.length, from, from + what.length) === 0;
+  for (let i = 0; i < what.length; i++) if (bytes[from + i] !== what[i]) return false;
+  return true;
 }

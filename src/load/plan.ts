@@ -11,7 +11,8 @@ const CONNECTIONS_PER_SOURCE = 20_000;
 const DRAWS_MAX = 64;
 
 /** Everything about a run that is the same for all its processes. */
-export interface Venue extends Omit<CrowdPlan, "seats" | "workload" | "seed" | "sources" | "marketIds"> {
+export interface Venue
+  extends Omit<CrowdPlan, "seats" | "workload" | "seed" | "sources" | "marketIds" | "allMarketIds"> {
   /** In the order of their popularity, where there is any. */
   readonly marketIds: readonly string[];
 }
@@ -31,6 +32,7 @@ export function plansFor(workload: Workload, venue: Venue, processes: number | n
   return Array.from({ length: count }, (_, n) => ({
     ...venue,
     marketIds,
+    allMarketIds: venue.marketIds,
     sources: sourcesFor(venue.target.host, workload.users, n, count),
     // By turns, so that each process has its share of every kind.
     seats: seats.filter((_, i) => i % count === n),
@@ -62,7 +64,7 @@ function seatsFor(workload: Workload, marketIds: readonly string[], random: Rand
     marketIds: marketsOf(n),
     isReader: n % everyReader === 0 && n / everyReader < readers,
   }));
-  for (const kind of late) seats.push({ kind, marketIds, isReader: false });
+  for (const kind of late) seats.push({ kind, marketIds: marketsOf(seats.length), isReader: false });
   return seats;
 }
 

@@ -1,4 +1,5 @@
 import type { Latencies } from "../base/latencies.ts";
+import type { LaggardsEnd } from "./crowd.ts";
 import type { Verdict } from "./peers.ts";
 import type { LaggardKind, Workload } from "./workload.ts";
 
@@ -92,10 +93,7 @@ export interface LoadResult {
   readonly stale: number;
   readonly odd: number;
   readonly closes: Readonly<Record<string, number>>;
-  readonly laggards: Readonly<
-    Partial<Record<LaggardKind, { readonly users: number; readonly closes: Readonly<Record<string, number>> }>>
-  >;
-  readonly laggardsLive: number;
+  readonly laggards: Readonly<Partial<Record<LaggardKind, LaggardsEnd>>>;
   readonly churned: number;
   readonly storm: { readonly backMs: number | null } | null;
   /** Cores of the busiest process, and of all together; memory of all. */
@@ -234,8 +232,8 @@ export function resultText(result: LoadResult): string {
         ]
       : []),
     ...Object.entries(result.closes).map(([why, count]) => row("closed", number(count), why)),
-    ...Object.entries(result.laggards).flatMap(([kind, { users, closes }]) => [
-      row("laggards", `${number(users)} ${kind}`, Object.keys(closes).length === 0 ? "none closed" : ""),
+    ...Object.entries(result.laggards).flatMap(([kind, { users, here, caughtUp, closes }]) => [
+      row("laggards", `${number(users)} ${kind}`, `${number(here)} still here, ${number(caughtUp)} back in step`),
       ...Object.entries(closes).map(([why, count]) => row("", `  ${number(count)} closed`, why)),
     ]),
     server === null

@@ -30,7 +30,7 @@ const NOBODY: Owner = { opened: (line) => line.terminate(), data() {}, drained()
 
 export type UserKind = "ordinary" | "newcomer" | LaggardKind;
 
-/** What everybody in a process counts together. */
+/** What everybody in a process counts together; messages and changes of ordinary users only. */
 export interface Tally {
   messages: number;
   changes: number;
@@ -63,6 +63,8 @@ export interface CrowdFace {
   subscription(user: User): string;
   /** It has its image, or was told what changed since it left. */
   live(user: User): void;
+  /** It is sent an image in mid-stream, or asked anew, and has it now. */
+  caughtUp(user: User): void;
   /** The quickest message so far, before clocks are compared. */
   quickest(ms: number): void;
   gone(user: User, why: string): void;
@@ -90,7 +92,7 @@ const CODES = new Map<number, FaultCode>(
 export class User implements MessageSink, Owner {
   readonly number: number;
   readonly kind: UserKind;
-  readonly marketIds: readonly string[];
+  marketIds: readonly string[];
   readonly books: Books | null;
   state: State = "away";
   /** The tokens to resume with; empty: there are none. */
@@ -144,8 +146,10 @@ export class User implements MessageSink, Owner {
     this.#clkLength = 0;
   }
 
-  /** Says its subscription again, on the connection it has. */
-  askAgain(): void {
+  /** Subscribes to others, on the connection it has, and will be sent an image. */
+  askAnew(marketIds: readonly string[]): void {
+    this.marketIds = marketIds;
+    this.forget();
     this.#send(this.#crowd.dialect.wrap(this.#crowd.subscription(this)));
   }
 
@@ -199,9 +203,9 @@ export class User implements MessageSink, Owner {
   }
 
   closing(code: number | null, reason: string): void {
-    const name = code === null ? "" : (CODES.get(code) ?? String(code));
     const line = this.#line;
-    this.#part(this.#fault || (name === "" ? reason : `${name}${reason === "" ? "" : `: ${reason}`}`));
+    const name = code === null ? "" : (CODES.get(code) ?? String(code));
+    this.#part(name === "" ? this.#fault || reason : `${name}${reason === "" ? "" : `: ${reason}`}`);
     line?.end();
   }
 
@@ -258,13 +262,14 @@ export class User implements MessageSink, Owner {
     if (this.kind === "ordinary") this.#crowd.peers?.startAnew(this.number);
     const wasLive = this.state === "live";
     this.state = "live";
-    if (!wasLive) this.#crowd.live(this);
+    if (wasLive) this.#crowd.caughtUp(this);
+    else this.#crowd.live(this);
   }
 
   #update(bytes: Buffer, to: number): void {
     const crowd = this.#crowd;
-    crowd.tally.messages++;
     if (this.kind === "ordinary") {
+      crowd.tally.messages++;
       const ms = crowd.wall - head.pt;
       crowd.quickest(ms);
       if (crowd.latencies !== null && !this.isShaken) crowd.latencies.add(ms - crowd.offsetMs);
@@ -275,7 +280,7 @@ export class User implements MessageSink, Owner {
     for (let at = head.changes; bytes[at] === BRACE; ) {
       const next = bytes.indexOf(ENTRY, at + ENTRY.length);
       const isLast = next === -1 || next >= to;
-      crowd.tally.changes++;
+      if (this.kind === "ordinary") crowd.tally.changes++;
       if (peers !== null)
         peers.told(this.number, bytes, at, isLast ? to - 2 : next - 1, at + ENTRY.length, clk, crowd.now);
       if (isLast) break;

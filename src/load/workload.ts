@@ -29,7 +29,7 @@ export interface Workload {
   readonly ladderLevels: number;
   readonly conflateMs: number;
   readonly heartbeatMs: number;
-  /** Shares of the users. Laggards ask for every market, so that there is something to be behind with. */
+  /** Shares of the users. When they begin to lag they ask for every market, so that there is something to be behind with. */
   readonly laggards: Readonly<Record<LaggardKind, number>>;
   readonly stallSeconds: number;
   /** So many users leave each second, and others come in their place; a quarter of the users takes turns. */
