@@ -166,7 +166,7 @@ describe("oddswire loadtest", () => {
       file,
     ]);
     expect(refused).toMatchObject({ code: 1, stdout: "" });
-    expect(refused.stderr).toContain("a user was refused (INVALID_SESSION_INFORMATION");
+    expect(refused.stderr).toContain("INVALID_SESSION_INFORMATION: a user was refused (");
   }, 30_000);
 
   test("what makes no sense is a mistake of usage", async () => {

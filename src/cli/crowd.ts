@@ -15,6 +15,8 @@ const clock = { ...systemClock, wall: () => ORIGIN + performance.now() };
 
 let crowd: Crowd | null = null;
 
+// Ctrl-C is for who started it, who then asks for the end.
+process.on("SIGINT", () => {});
 // Without who started it, it has nothing to do.
 process.stdout.on("error", () => process.exit(0));
 for await (const line of createInterface({ input: process.stdin })) await follow(JSON.parse(line) as CrowdOrder);

@@ -19,6 +19,7 @@ import { untilStopped } from "./signals.ts";
 
 const CROWD = fileURLToPath(new URL("./crowd.ts", import.meta.url));
 const MS_MAX = 600_000;
+const LINE_MS = 10_000;
 
 export const loadtest: Command = {
   name: "loadtest",
@@ -101,7 +102,7 @@ export const loadtest: Command = {
     const isHere = isLoopback(venue.target.host);
     const pids = call.list("pid").length > 0 ? call.list("pid").map(pid) : isHere ? listenersOn(venue.ports) : [];
     const isShared = isHere && workload.conflateMs === 0;
-    const progress = progressLine();
+    const progress = progressLine() ?? nowAndThen();
     const result = await new LoadTest(
       {
         url,
@@ -117,7 +118,7 @@ export const loadtest: Command = {
         start: (listener) => startCrowd(CROWD, listener),
         use: useOf,
         stopped: untilStopped(),
-        ...(progress && { progress }),
+        progress,
       },
     ).run();
     const page = call.text("html");
@@ -126,6 +127,16 @@ export const loadtest: Command = {
     return result.passed ? 0 : 1;
   },
 };
+
+/** Where there is no terminal, a line now and then. */
+function nowAndThen(): (text: string | null) => void {
+  let told = 0;
+  return (text) => {
+    if (text === null || performance.now() - told < LINE_MS) return;
+    told = performance.now();
+    console.error(text);
+  };
+}
 
 /** Named or from a file, with what the call says instead. Throws UsageError. */
 function workloadIn(call: Call): Workload {

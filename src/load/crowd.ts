@@ -76,6 +76,8 @@ export interface CrowdEnd {
   readonly churned: number;
   /** From the storm to the last one back, milliseconds; null: no storm, or not all came back. */
   readonly stormMs: number | null;
+  /** By then, of those who were not cut off. */
+  readonly stormLatencies: LatenciesJson;
 }
 
 export interface LaggardsEnd {
@@ -138,6 +140,7 @@ export class Crowd implements CrowdFace {
     odd: 0,
   };
   latencies: Latencies | null = null;
+  stormLatencies: Latencies | null = null;
   offsetMs = 0;
   wall = 0;
   now = 0;
@@ -149,6 +152,7 @@ export class Crowd implements CrowdFace {
   readonly #stopAcknowledging = new Map<User, () => void>();
   readonly #arrivals = new Latencies();
   readonly #latencies = new Latencies();
+  readonly #stormLatencies = new Latencies();
   readonly #timers = new Set<Timer>();
   readonly #closes: Record<string, number> = {};
   readonly #laggards = Object.fromEntries(
@@ -212,17 +216,13 @@ export class Crowd implements CrowdFace {
   /** What is on its way may come, then everything is looked at. */
   async end(): Promise<CrowdEnd> {
     const { clock } = this.#world;
-    this.latencies = null;
+    this.latencies = this.stormLatencies = null;
     this.peers?.end();
     for (const until = clock.monotonic() + END_MS_MAX; !this.#isQuiet() && clock.monotonic() < until; )
       await this.#pause(CHECK_EVERY_MS);
     const verdict = this.peers?.verdict() ?? null;
+    for (const user of this.#users) this.#dismiss(user);
     const books = await this.#checkBooks();
-    for (const { kind, state } of this.#users) {
-      if (kind === "ordinary" || kind === "newcomer") continue;
-      this.#laggards[kind].users++;
-      this.#laggards[kind].here += Number(state === "live");
-    }
     this.stop();
     return {
       verdict,
@@ -231,6 +231,7 @@ export class Crowd implements CrowdFace {
       laggards: this.#laggards,
       churned: this.#churned,
       stormMs: this.#stormMs,
+      stormLatencies: this.#stormLatencies.toJSON(),
     };
   }
 
@@ -289,7 +290,9 @@ export class Crowd implements CrowdFace {
     this.#everLive++;
     if (!user.isShaken) return;
     user.isShaken = false;
-    if (--this.#shaken === 0 && this.#stormAt !== null) this.#stormMs = now - this.#stormAt;
+    if (--this.#shaken > 0 || this.#stormAt === null) return;
+    this.#stormMs = now - this.#stormAt;
+    this.stormLatencies = null;
   }
 
   caughtUp({ kind }: User): void {
@@ -368,6 +371,7 @@ export class Crowd implements CrowdFace {
   #storm(): void {
     const { share } = this.#plan.workload.storm as { share: number };
     this.#stormAt = this.#world.clock.monotonic();
+    this.stormLatencies = this.#stormLatencies;
     const ordinary = this.#users.filter(({ kind }) => kind === "ordinary");
     const every = 1 / share;
     for (let i = 0; i < ordinary.length; i += every) {
@@ -375,10 +379,11 @@ export class Crowd implements CrowdFace {
       if (user.state !== "live") continue;
       user.leave("terminate");
       this.peers?.leave(user.number);
-      user.isShaken = true;
+      user.isShaken = user.wasShaken = true;
       this.#shaken++;
       this.#waiting.push(user);
     }
+    if (this.#shaken === 0) this.#stormMs = 0;
   }
 
   /** Asks for everything there is, which is more than a kernel takes for somebody, and does not read it as it should. */
@@ -401,6 +406,18 @@ export class Crowd implements CrowdFace {
     const { line } = user;
     line?.pause();
     this.#after(ms, () => user.line === line && line?.resume());
+  }
+
+  /** Readers stay; the others make room for newcomers, as an account has only so much. */
+  #dismiss(user: User): void {
+    const { kind, state, books } = user;
+    if (kind !== "ordinary" && kind !== "newcomer") {
+      this.#laggards[kind].users++;
+      this.#laggards[kind].here += Number(state === "live");
+    }
+    if (books !== null) return;
+    user.leave("end");
+    this.#waiting.length = 0;
   }
 
   // ---- looking at it ----
@@ -457,10 +474,11 @@ export class Crowd implements CrowdFace {
     const books = new Books(newBook, true);
     const newcomer = new User(this, -1, "newcomer", reader.marketIds, books);
     this.#newcomers.add(newcomer);
-    this.#dial(newcomer);
     const until = clock.monotonic() + this.#plan.workload.conflateMs + CHECK_MS_MAX;
     let differences = reader.marketIds.slice();
     while (differences.length > 0 && clock.monotonic() < until) {
+      // Refused: the others are on their way out.
+      if (newcomer.state === "away") this.#dial(newcomer);
       await this.#pause(CHECK_EVERY_MS);
       if (newcomer.state === "live") differences = (reader.books as Books).differences(books);
     }

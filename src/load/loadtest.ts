@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
-import { OddswireError } from "../base/errors.ts";
-import { Latencies } from "../base/latencies.ts";
+import { FAULTS, type FaultCode, OddswireError } from "../base/errors.ts";
+import { Latencies, type LatenciesJson } from "../base/latencies.ts";
 import type { CrowdEnd, CrowdPlan, CrowdTick, CrowdWord, LaggardsEnd } from "./crowd.ts";
 import { SAMPLES_MAX } from "./peers.ts";
 import type { CrowdListener, CrowdProcess } from "./process.ts";
@@ -36,6 +36,10 @@ const TICK_MS = 1_000;
 const RAMP_SECONDS_MORE = 60;
 /** From an order to the last process's word. */
 const ANSWER_MS_MAX = 120_000;
+
+const TOO_MANY =
+  ". Ask for fewer --users, give several --session TOKEN, or raise visitors[].connectionsMax (and doors.connectionsMax) of the gateway";
+const NO_TRUST = ". Give --ca FILE with the certificate to trust";
 
 /** One process and what it last said. */
 interface Member {
@@ -123,10 +127,13 @@ export class LoadTest {
 
   #refused(why: string): void {
     if (this.#phase !== "ramp") return; // counted as a close, as others are here
+    const [, code = ""] = /^([A-Z_]+):/.exec(why) ?? [];
     const hint = why.startsWith("MAX_CONNECTION_LIMIT_EXCEEDED")
-      ? `: the account of this token takes no more than the ${this.#live()} that are here. Ask for fewer --users, give several --session TOKEN, or raise visitors[].connectionsMax (and doors.connectionsMax) of the gateway`
-      : "";
-    this.#fail("NOT_AUTHORIZED", `a user was refused (${why})${hint}`);
+      ? TOO_MANY
+      : /CERT|certificate/.test(why)
+        ? NO_TRUST
+        : "";
+    this.#fail(code in FAULTS ? (code as FaultCode) : "CONNECTION_FAILED", `a user was refused (${why})${hint}`);
   }
 
   #fail(code: OddswireError["code"], message: string): void {
@@ -303,7 +310,12 @@ export class LoadTest {
       ),
       churned: total(({ churned }) => churned),
       storm:
-        workload.storm === null ? null : { backMs: stormMs.includes(null) ? null : Math.max(...(stormMs as number[])) },
+        workload.storm === null
+          ? null
+          : {
+              backMs: stormMs.includes(null) ? null : Math.max(...(stormMs as number[])),
+              others: summary(merged(ends.map(({ stormLatencies }) => stormLatencies))),
+            },
       client: {
         busiest: Math.max(...last.cpus.map((cpu, i) => (cpu - (first.cpus[i] as number)) / seconds)),
         cores: rate(({ cpu }) => cpu),
@@ -371,6 +383,12 @@ function laggardsOf(kind: LaggardKind, ends: readonly CrowdEnd[]): LaggardsEnd {
     caughtUp: sum("caughtUp"),
     closes: joined(all.map(({ closes }) => closes)),
   };
+}
+
+function merged(all: readonly LatenciesJson[]): Latencies {
+  const sum = new Latencies();
+  for (const one of all) sum.merge(one);
+  return sum;
 }
 
 function joined(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {

@@ -91,7 +91,7 @@ function figures(result: LoadResult): [string, string][] {
       : [
           [
             "storm",
-            storm.backMs === null ? "not all came back" : `all back after ${(storm.backMs / 1_000).toFixed(1)} s`,
+            `${storm.backMs === null ? "not all came back" : `all back after ${(storm.backMs / 1_000).toFixed(1)} s`}${storm.others === null ? "" : `; the others meanwhile p50 ${storm.others.p50} ms, p99 ${storm.others.p99}`}`,
           ] as [string, string],
         ]),
     ...Object.entries(result.closes).map(([why, count]): [string, string] => [

@@ -1,4 +1,4 @@
-import { type Random, seededRandom } from "../base/random.ts";
+import { type Random, randomInt, seededRandom } from "../base/random.ts";
 import { ZipfDraw } from "../base/zipf.ts";
 import type { CrowdPlan, Seat } from "./crowd.ts";
 import { LAGGARD_KINDS, type Workload } from "./workload.ts";
@@ -20,7 +20,9 @@ export interface Venue
 /** Who sits where: one plan a process, which together are the workload. `processes`: null for as many as are needed. */
 export function plansFor(workload: Workload, venue: Venue, processes: number | null, seed: number): CrowdPlan[] {
   const count = processes ?? Math.ceil(workload.users / USERS_PER_PROCESS);
-  const seats = seatsFor(workload, venue.marketIds, seededRandom(seed));
+  const random = seededRandom(seed);
+  // So that each process has its share of every kind.
+  const seats = shuffled(seatsFor(workload, venue.marketIds, random), random);
   const share = (value: number) => value / count;
   const { ramp } = workload;
   const own: Workload = {
@@ -34,7 +36,6 @@ export function plansFor(workload: Workload, venue: Venue, processes: number | n
     marketIds,
     allMarketIds: venue.marketIds,
     sources: sourcesFor(venue.target.host, workload.users, n, count),
-    // By turns, so that each process has its share of every kind.
     seats: seats.filter((_, i) => i % count === n),
     workload: own,
     seed: seed + n + 1,
@@ -84,4 +85,12 @@ function chooser(
     for (let n = 0; chosen.size < each; n++) chosen.add(n);
     return [...chosen].map(at);
   };
+}
+
+function shuffled<T>(items: T[], random: Random): T[] {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = randomInt(random, i + 1);
+    [items[i], items[j]] = [items[j] as T, items[i] as T];
+  }
+  return items;
 }

@@ -95,7 +95,8 @@ export interface LoadResult {
   readonly closes: Readonly<Record<string, number>>;
   readonly laggards: Readonly<Partial<Record<LaggardKind, LaggardsEnd>>>;
   readonly churned: number;
-  readonly storm: { readonly backMs: number | null } | null;
+  /** Until all were back, and meanwhile the latency of those who had not been cut off. */
+  readonly storm: { readonly backMs: number | null; readonly others: LatencySummary | null } | null;
   /** Cores of the busiest process, and of all together; memory of all. */
   readonly client: { readonly busiest: number; readonly cores: number; readonly rss: number };
   /** Null where it does not run on this machine, or nobody may look. */
@@ -228,6 +229,7 @@ export function resultText(result: LoadResult): string {
             result.storm.backMs === null
               ? "not all came back"
               : `all back after ${(result.storm.backMs / 1_000).toFixed(1)} s`,
+            result.storm.others === null ? "" : `meanwhile the others: ${shown(result.storm.others)}`,
           ),
         ]
       : []),

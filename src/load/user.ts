@@ -52,6 +52,8 @@ export interface CrowdFace {
   readonly tally: Tally;
   /** Each message's latency goes here; null while nothing is measured. */
   readonly latencies: Latencies | null;
+  /** And here of those who were not cut off, while others are; else null. */
+  readonly stormLatencies: Latencies | null;
   /** What to take off a latency as the two clocks differ. */
   readonly offsetMs: number;
   /** Wall and monotonic time in milliseconds, when bytes last came. */
@@ -100,7 +102,8 @@ export class User implements MessageSink, Owner {
   dialledAt = 0;
   /** Was dialled, and is neither live nor gone since. */
   isArriving = false;
-  /** Was part of a storm, and is not back yet. */
+  /** Was cut off by the storm, and whether it is not back yet. */
+  wasShaken = false;
   isShaken = false;
   readonly #crowd: CrowdFace;
   readonly #clk = new Uint8Array(CLK_BYTES_MAX);
@@ -272,7 +275,8 @@ export class User implements MessageSink, Owner {
       crowd.tally.messages++;
       const ms = crowd.wall - head.pt;
       crowd.quickest(ms);
-      if (crowd.latencies !== null && !this.isShaken) crowd.latencies.add(ms - crowd.offsetMs);
+      if (crowd.latencies !== null) crowd.latencies.add(ms - crowd.offsetMs);
+      if (crowd.stormLatencies !== null && !this.wasShaken) crowd.stormLatencies.add(ms - crowd.offsetMs);
     }
     const peers = this.kind === "ordinary" ? crowd.peers : null;
     const clk = head.clkTo > 0 ? hashed(bytes, head.clkFrom, head.clkTo) : head.pt | 0;

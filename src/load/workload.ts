@@ -75,7 +75,8 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
   W2: SPREAD,
   W3: { ...SPREAD, name: "W3", marketsMax: 1, marketsEach: 1, offered: 20_000 },
   W4: { ...SPREAD, name: "W4", users: 100_000, seconds: 300, offered: 50_000 },
-  W5: { ...SPREAD, name: "W5", storm: { atSeconds: 10, share: 1 }, offered: null },
+  // 10,000 are cut off, and the others must not feel it.
+  W5: { ...SPREAD, name: "W5", users: 11_000, storm: { atSeconds: 10, share: 10 / 11 }, offered: null },
   W6: {
     ...SPREAD,
     name: "W6",
@@ -149,6 +150,7 @@ export function parseWorkload(text: string, name: string): Workload | string {
     ...rest,
     laggards: { ...NO_LAGGARDS, ...laggards },
     ramp: { ...SPREAD.ramp, ...ramp },
+    readers: rest.readers ?? Math.min(SPREAD.readers, rest.users ?? SPREAD.users),
     storm: storm == null ? null : { ...{ atSeconds: 10, share: 1 }, ...storm },
   };
   return contradiction(workload) ?? workload;
