@@ -25,7 +25,7 @@ describe("a mistake at the command line is one line that says what to do, and ex
     [`demo --recording ${MAIN} --markets 20`, "with --recording FILE: leave it out"],
     ["demo --http-port 99999", "from 0 to 65535"],
     ["demo FILE", "to play recordings say --recording FILE"],
-    ["demo --workload W3", "--workload is one of W1"],
+    ["demo --workload W9", "--workload is one of W1"],
     ["serve", "--config FILE is needed"],
     ["check --config a b", '"b" is not an option'],
     ["verify", "name at least one recording"],

@@ -15,7 +15,7 @@ import { Punters, STRATEGY_REFS } from "../sim/punters.ts";
 import { Replay, type ReplayProgress } from "../sim/replay.ts";
 import { World } from "../sim/world.ts";
 import type { WorldMarket } from "../sim/world-market.ts";
-import { EventDay, W1, W2 } from "../sim/world-w1.ts";
+import { EVENT_DAYS, EventDay, type EventDayOptions } from "../sim/world-w1.ts";
 import { type Call, type OptionSpec, UsageError } from "./command.ts";
 import { existingFiles } from "./files.ts";
 
@@ -42,8 +42,8 @@ export const EXCHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   },
   seed: { value: "N", help: "The generated world's seed: the same one gives the same world.", default: "1" },
   workload: {
-    value: "W1|W2",
-    help: "Play workload W1, event day (20,000 markets with full ladders, 2,000 changes a second with bursts), or W2, spread (500 markets, 100 changes a second).",
+    value: "NAME",
+    help: "Play the feed of a workload of docs/LOADTEST.md: W1, event day (20,000 markets with full ladders, 2,000 changes a second with bursts); W2, spread (500 markets, 100 changes a second); … W8b.",
   },
 };
 
@@ -197,10 +197,10 @@ function makeFeed(call: Call, exchange: SimExchange, seed: number): Feed {
   const stage = { clock, random: seededRandom(seed), publish };
   const markets = call.number("markets", 10, 20_000) as number;
   const changesPerSecond = call.number("rate", 1, 20_000);
-  const workload = call.word("workload", ["W1", "W2"]);
+  const workload = call.word("workload", Object.keys(EVENT_DAYS));
   const world =
     workload !== undefined
-      ? new EventDay(workload === "W1" ? W1 : W2, stage)
+      ? new EventDay(EVENT_DAYS[workload] as EventDayOptions, stage)
       : new World(
           // as on the live stream: names are the catalogue's
           { markets, names: false, ...(changesPerSecond && { changesPerSecond }) },

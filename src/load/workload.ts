@@ -70,7 +70,7 @@ const SPREAD: Workload = {
   offered: 10_000,
 };
 
-/** The workloads of performance.md from the users' side. What the feed must do for them stands in `bench/workloads.ts`. */
+/** The workloads of performance.md from the users' side. What the feed does for them stands in `sim/world-w1.ts`; both together in `bench/workloads.ts`. */
 export const WORKLOADS: Readonly<Record<string, Workload>> = {
   W2: SPREAD,
   W3: { ...SPREAD, name: "W3", marketsMax: 1, marketsEach: 1, offered: 20_000 },

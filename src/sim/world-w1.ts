@@ -11,6 +11,8 @@ export interface EventDayOptions {
   readonly runners: number;
   readonly depth: Depth;
   readonly changesPerSecond: number;
+  /** So many come in one message, at the least. */
+  readonly changesAtOnce: number;
   /** The exponent of Zipf's law over markets. */
   readonly zipf: number;
   readonly burst: { readonly everyMs: number; readonly forMs: number; readonly times: number };
@@ -25,6 +27,7 @@ export const W1: EventDayOptions = {
   runners: 8,
   depth: { levels: 10, tradedLevels: 15, pence: 5_000, spread: 2 },
   changesPerSecond: 2_000,
+  changesAtOnce: 1,
   zipf: 1,
   burst: { everyMs: 60_000, forMs: 10_000, times: 5 },
   suspensionEveryMs: 1_000,
@@ -39,6 +42,22 @@ export const W2: EventDayOptions = {
   changesPerSecond: 100,
   zipf: 0,
   burst: { everyMs: 60_000, forMs: 0, times: 1 },
+};
+
+/** Nothing but what is asked for: no suspensions. */
+const STEADY: EventDayOptions = { ...W2, suspensionEveryMs: Number.POSITIVE_INFINITY };
+
+/** The feeds of the workloads of performance.md: W3 one hot market, W4 half a change a second for each of its users, W7 nothing, W8 one or ten changes a message. */
+export const EVENT_DAYS: Readonly<Record<string, EventDayOptions>> = {
+  W1,
+  W2,
+  W3: { ...STEADY, markets: 1, changesPerSecond: 2 },
+  W4: { ...W2, markets: 2_000, changesPerSecond: 200 },
+  W5: W2,
+  W6: W2,
+  W7: { ...STEADY, changesPerSecond: 0 },
+  W8a: { ...STEADY, markets: 1, changesPerSecond: 5 },
+  W8b: { ...STEADY, markets: 10, changesPerSecond: 20, changesAtOnce: 10 },
 };
 
 const IMAGES_PER_MESSAGE = 200;
@@ -105,10 +124,11 @@ export class EventDay {
 
   /** A cycle has a market once, as the exchange sums it up. */
   #trades(now: number, elapsedMs: number): MarketChange[] {
-    const { burst, changesPerSecond } = this.#options;
+    const { burst, changesPerSecond, changesAtOnce } = this.#options;
     const intoMinute = (now - this.#beganAt) % burst.everyMs;
     const times = intoMinute >= burst.everyMs - burst.forMs ? burst.times : 1;
     this.#owed += (changesPerSecond * times * elapsedMs) / 1_000;
+    if (this.#owed < changesAtOnce) return [];
     const changes: MarketChange[] = [];
     this.#touched.clear();
     for (; this.#owed >= 1; this.#owed--) {

@@ -4,7 +4,7 @@ import { VirtualClock } from "./clock.ts";
 import { type BookState, type MarketChange, type MarketDefinition, NaiveBook, type RunnerState } from "./naive.ts";
 import { World, type WorldOptions } from "./world.ts";
 import { PRICES } from "./world-prices.ts";
-import { EventDay, W1 } from "./world-w1.ts";
+import { EVENT_DAYS, EventDay, type EventDayOptions, W1 } from "./world-w1.ts";
 
 const TEN_MINUTES_MS = 600_000;
 const INCREMENTS: ReadonlySet<number> = new Set(PRICES);
@@ -292,6 +292,30 @@ describe("W1", () => {
     expect([...books.values()].some((book) => book.definition?.status === "SUSPENDED")).toBe(true);
     expect([...books.values()].filter((book) => book.definition?.status === "OPEN").length).toBeGreaterThan(980);
   });
+});
+
+test("the other workloads' feeds have the rate and the shape that they are named for", () => {
+  const seconds = 60;
+  const feed = (name: string) => {
+    const clock = new VirtualClock();
+    const sizes: number[] = [];
+    const publish = (_: number, changes: readonly unknown[]) =>
+      void (clock.monotonic() > 0 && sizes.push(changes.length));
+    const day = new EventDay(EVENT_DAYS[name] as EventDayOptions, { clock, random: seededRandom(1), publish });
+    day.start();
+    clock.advance(seconds * 1_000);
+    day.stop();
+    return {
+      markets: day.markets.length,
+      messages: Math.round(sizes.length / seconds),
+      changes: Math.round(sum(sizes) / seconds),
+    };
+  };
+  expect(feed("W3")).toEqual({ markets: 1, messages: 2, changes: 2 });
+  expect(feed("W7")).toEqual({ markets: 500, messages: 0, changes: 0 });
+  expect(feed("W8a")).toEqual({ markets: 1, messages: 5, changes: 5 });
+  expect(feed("W8b")).toEqual({ markets: 10, messages: 2, changes: 20 });
+  expect(feed("W4").changes).toBeWithin(199, 203);
 });
 
 test("the exchange's price increments are these", () => {
