@@ -31,7 +31,7 @@ describe("who sits where", () => {
     expect(plans.reduce((sum, { seats }) => sum + seats.length, 0)).toBe(100_000);
     expect(plans.reduce((sum, { workload }) => sum + workload.ramp.perSecond, 0)).toBeCloseTo(2_000);
     const sources = plans.flatMap(({ sources }) => sources);
-    expect(new Set(sources).size).toBe(7);
+    expect(new Set(sources).size).toBe(7 * 3);
     expect(sources.every((source) => /^127\.0\.0\.\d+$/.test(source))).toBe(true);
   });
 
