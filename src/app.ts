@@ -40,6 +40,8 @@ export interface GatewayExtras {
   readonly log?: Log;
   /** Shown to whoever asks `/v1/info`, so that a demo's page gets in by itself. */
   readonly demo?: { readonly session: string; readonly appKey?: string };
+  /** One of several processes at the same ports; the front has the doors that are not streams, too. */
+  readonly worker?: { readonly front: boolean };
 }
 
 const SWEEP_MS = 1_000;
@@ -81,22 +83,13 @@ function ingest({ doors }: Config, source: Upstream, cache: Cache, clock: Clock)
     timer = clock.after(SWEEP_MS, sweep);
   }
   const ready = () => isReady(source, cache);
-  let collectedAt = 0;
-  const sink: Sink = {
-    batch: (batch) => void cache.apply(batch),
-    settled() {
-      if (source.bytes - collectedAt < COLLECT_BYTES[ready() ? "live" : "loading"]) return;
-      collectedAt = source.bytes;
-      Bun.gc(true);
-    },
-    state() {},
-  };
+  const sink: Sink = { batch: (batch) => void cache.apply(batch), settled() {}, state() {} };
   const info = () => gatewayInfo("ingest", source, cache);
   const http = bunServe(
     doors.http,
     httpDoor({ info, tokens: NOBODY, isReady: ready, books: new Bookshop(cache), page: new Map() }),
   );
-  source.start(sink);
+  source.start(collecting(sink, source, ready));
   return {
     source,
     orders: null,
@@ -115,6 +108,21 @@ function ingest({ doors }: Config, source: Upstream, cache: Cache, clock: Clock)
       timer.cancel();
       source.stop();
     },
+  };
+}
+
+/** A sink after which what was read and decoded is collected. */
+export function collecting(sink: Sink, source: Upstream, isLive: () => boolean): Sink {
+  let collectedAt = 0;
+  return {
+    batch: (batch) => sink.batch(batch),
+    settled() {
+      sink.settled();
+      if (source.bytes - collectedAt < COLLECT_BYTES[isLive() ? "live" : "loading"]) return;
+      collectedAt = source.bytes;
+      Bun.gc(true);
+    },
+    state: (state, reason) => sink.state(state, reason),
   };
 }
 
@@ -157,7 +165,7 @@ export function trusted({ caFile }: Config["exchange"]): string | undefined {
 }
 
 /** One connection, unless more are asked for. */
-async function upstreamOf(config: Config, session: Session, clock: Clock, log: Log): Promise<Upstream> {
+export async function upstreamOf(config: Config, session: Session, clock: Clock, log: Log): Promise<Upstream> {
   const { filter, shards, demand } = config.exchange;
   if (shards.length === 0 && !demand.enabled) return exchangeClient(config, "exchange", filter, session, clock, log);
   const { poolOf } = await import("./exchange/pool-of.ts");
@@ -200,7 +208,7 @@ export function streamOptions(exchange: Config["exchange"], name: string): Strea
   };
 }
 
-function exchangeSession(exchange: Config["exchange"], clock: Clock, log: Log): Session {
+export function exchangeSession(exchange: Config["exchange"], clock: Clock, log: Log): Session {
   const { session, username, password, certFile, keyFile, appKey, loginHost, certLoginHost, tokenLifetimeMs } =
     exchange;
   if (session !== undefined) return staticSession(session);

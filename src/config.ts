@@ -222,6 +222,14 @@ const Config = z.strictObject({
     .describe(
       "all: exchange and users in one process. ingest: holds the exchange's stream and the books, serves no users.",
     ),
+  workers: z
+    .int()
+    .min(0)
+    .max(64)
+    .default(0)
+    .describe(
+      "Processes that serve users, all at the same ports, beside one that holds the upstream; 0: one process does everything. One for each core that users may have.",
+    ),
   exchange: Exchange.describe("The one upstream."),
   doors: Doors.prefault({}).describe("Where users come in."),
   appKeys: z.array(z.string()).default([]).describe("Application keys that users may authenticate with; empty: any."),
@@ -483,7 +491,8 @@ function nearestOption(path: string, known: readonly string[]): string | null {
 const CONNECTIONS_MAX = 10;
 
 /** What no single value can show to be wrong. */
-function contradictions({ role, exchange, cache, doors, visitors, orders }: Config): string[] {
+function contradictions(config: Config): string[] {
+  const { role, exchange, cache, doors, visitors, orders } = config;
   const found: string[] = [];
   if (cache.forgetMs < cache.retentionMs) {
     found.push(
@@ -498,6 +507,7 @@ function contradictions({ role, exchange, cache, doors, visitors, orders }: Conf
   if ((exchange.certFile === undefined) !== (exchange.keyFile === undefined))
     found.push("exchange: certFile and keyFile belong together");
   found.push(...shardMistakes(exchange));
+  found.push(...workerMistakes(config));
   const { shards, demand } = exchange;
   const connections = (demand.enabled ? demand.connections : Math.max(1, shards.length)) + (orders.enabled ? 1 : 0);
   if (connections > CONNECTIONS_MAX)
@@ -522,6 +532,18 @@ function visitorContradictions(visitors: Config["visitors"], withCertificates: b
   }
   found.push(...sharedOrders(visitors));
   return found;
+}
+
+/** What is held by one process and not handed on to workers yet. */
+function workerMistakes({ workers, role, orders, sports, exchange }: Config): string[] {
+  if (workers === 0) return [];
+  const alone = [
+    ["role ingest", role === "ingest"],
+    ["orders.enabled", orders.enabled],
+    ["sports", sports.race || sports.cricket],
+    ["exchange.demand.enabled", exchange.demand.enabled],
+  ] as const;
+  return alone.flatMap(([what, is]) => (is ? [`workers: ${what} needs one process, so workers 0`] : []));
 }
 
 /** Two streams that both speak for a market would tell its story twice. */

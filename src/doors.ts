@@ -16,6 +16,7 @@ import type { Clock } from "./base/clock.ts";
 import { readText } from "./base/file.ts";
 import type { Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
+import type { Listen } from "./base/socket.ts";
 import type { Config } from "./config.ts";
 import { Hub } from "./delivery/hub.ts";
 import { accountRoute } from "./edge/account.ts";
@@ -65,7 +66,7 @@ export async function openDoors(
   extras: GatewayExtras,
 ): Promise<Edge> {
   const { doors } = config;
-  const page = await pageFiles();
+  const isFront = extras.worker?.front ?? true;
   const hub = new Hub({ cache, clock, ...config.delivery, ...(source.want && { want: source.want }) });
   const tokens = sessionsOf(config, clock);
   const orders = config.orders.enabled ? orderStream(config, cache.epoch, session, clock, log) : null;
@@ -77,44 +78,35 @@ export async function openDoors(
   const lobby = new Lobby({ hub, tokens, clock, sides, connectionsMax: doors.connectionsMax });
   const opened: { stop(): void }[] = [];
   try {
-    const shared = { listen: bunListen, lobby, log };
+    const listen: Listen = (at, accept) => bunListen({ ...at, reusePort: extras.worker !== undefined }, accept);
+    const shared = { listen, lobby, log };
     const websocket = keep(opened, new WebSocketDoor({ ...shared, at: doors.websocket }));
     const sse =
       doors.sse && keep(opened, new SseDoor({ ...shared, ...doors.sse, at: doors.sse, random: systemRandom }));
     const esa = doors.esa && keep(opened, new EsaDoor({ ...shared, at: doors.esa }));
     const esaTls =
       doors.esaTls && keep(opened, new EsaDoor({ ...shared, at: { ...doors.esaTls, tls: certificate(doors.esaTls) } }));
-    const info = () => ({
+    const ready = () => isReady(source, cache);
+    const streams = () => ({
       ...gatewayInfo("all", source, cache),
       websocket: { port: websocket.port, path: "/v1/ws" },
       sse: { port: sse?.port ?? null, path: STREAM_PATH },
       esa: { port: esa?.port ?? null, tlsPort: esaTls?.port ?? null },
-      https: { port: https?.port ?? null, certLoginPort: certLogin?.port ?? null },
       ...(orders && { orders: { state: orders.client.sourceState, connects: orders.client.connects } }),
       ...Object.fromEntries(
         sports.map(({ sport, client: { sourceState: state, connects } }) => [sport, { state, connects }]),
       ),
-      names: { markets: catalogue.named, calls: catalogue.calls, failures: catalogue.failures },
       ...(extras.demo && { demo: extras.demo }),
     });
-    const ready = () => isReady(source, cache);
-    const catalogue = keep(opened, catalogueOf(config, cache, session, clock, log));
-    const routes = [
-      identityRoute(tokens, log),
-      bettingRoute(config, cache, catalogue, source, tokens, session, clock),
-      accountRoute({ tokens }),
-    ];
-    const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes, log });
-    const certLogin = doors.certLogin && keep(opened, await certLoginDoor(doors.certLogin, handle));
-    const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
-    // Last, as `/v1/info` there says where the others are.
-    const http = keep(opened, bunServe(doors.http, handle));
+    const front = isFront
+      ? await openFront({ config, cache, source, session, tokens, clock, log, streams }, opened)
+      : null;
     const gateway: Gateway = {
       source,
       orders: orders?.client ?? null,
       cache,
-      httpUrl: httpUrl(doors.http.host, http.port),
-      httpsUrl: https && doors.https ? httpUrl(doors.https.host, https.port, "https") : null,
+      httpUrl: front && httpUrl(doors.http.host, front.http.port),
+      httpsUrl: front?.https && doors.https ? httpUrl(doors.https.host, front.https.port, "https") : null,
       websocketUrl: `ws://${reachable(doors.websocket.host)}:${websocket.port}/v1/ws`,
       sseUrl: sse && doors.sse ? `http://${reachable(doors.sse.host)}:${sse.port}${STREAM_PATH}` : null,
       esaPort: esa?.port ?? null,
@@ -144,6 +136,46 @@ export async function openDoors(
     hub.stop();
     throw error;
   }
+}
+
+interface FrontWorld {
+  readonly config: Config;
+  readonly cache: Cache;
+  readonly source: Upstream;
+  readonly session: Session;
+  readonly tokens: Sessions;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** What `/v1/info` says of the doors that are streams. */
+  readonly streams: () => object;
+}
+
+/** The doors that are not streams: page, REST, login, betting API. */
+async function openFront(
+  world: FrontWorld,
+  opened: { stop(): void }[],
+): Promise<{ http: HttpServer; https?: HttpServer }> {
+  const { config, cache, source, session, tokens, clock, log, streams } = world;
+  const { doors } = config;
+  const page = await pageFiles();
+  const catalogue = keep(opened, catalogueOf(config, cache, session, clock, log));
+  const info = () => ({
+    ...streams(),
+    https: { port: https?.port ?? null, certLoginPort: certLogin?.port ?? null },
+    names: { markets: catalogue.named, calls: catalogue.calls, failures: catalogue.failures },
+  });
+  const ready = () => isReady(source, cache);
+  const routes = [
+    identityRoute(tokens, log),
+    bettingRoute(config, cache, catalogue, source, tokens, session, clock),
+    accountRoute({ tokens }),
+  ];
+  const handle = httpDoor({ info, tokens, isReady: ready, books: new Bookshop(cache, catalogue), page, routes, log });
+  const certLogin = doors.certLogin && keep(opened, await certLoginDoor(doors.certLogin, handle));
+  const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
+  // Last, as `/v1/info` there says where the others are.
+  const http = keep(opened, bunServe(doors.http, handle));
+  return https === undefined ? { http } : { http, https };
 }
 
 /** The account's orders: a connection of its own to the exchange with the login of the others, and the desk where they are handed out. */

@@ -178,6 +178,7 @@ export function busContract(name: string, open: (seed: number) => BusUnderTest):
       feed.segment(200, 1, 3);
       feed.segment(200, 2, 3);
       await bus.pass(bus.noticeMs);
+      expect(peers[1].cutOffs).toBe(0);
       for (const peer of peers) expect(books(peer.cache)).toEqual(books(cache));
       expect(peers[0].cache.size).toBe(200);
       bus.close();

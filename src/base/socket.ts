@@ -40,6 +40,8 @@ export interface Address {
   readonly port: number;
   /** Absent: plain TCP. Present: TLS with certificate verification, always. */
   readonly tls?: TlsClientOptions;
+  /** A socket of this machine's file system instead of host and port. */
+  readonly path?: string;
 }
 
 /** Starts a connection; the outcome comes as `open` or `close`. `write` before `open` takes nothing. */
@@ -57,6 +59,10 @@ export interface ListenOptions {
   readonly port: number;
   /** PEM certificate chain and key; absent: plain TCP. */
   readonly tls?: { readonly cert: string; readonly key: string };
+  /** Other processes may listen at the same port: each connection goes to one of them. */
+  readonly reusePort?: boolean;
+  /** A socket of this machine's file system instead of host and port. */
+  readonly path?: string;
 }
 
 /** Listens; `accept` gives each new connection its handler, or null to refuse it (it is then closed at once). */

@@ -9,15 +9,21 @@ export const serve: Command = {
   summary: "a gateway: holds the exchange's stream and serves users, as the configuration says",
   options: {
     config: { value: "FILE", help: "The configuration (JSON); `oddswire check --options` lists what it may hold." },
+    worker: {
+      value: "NAME",
+      help: "How a gateway of several workers starts one of them; the rest comes on standard input.",
+    },
   },
   examples: [
     "oddswire serve --config oddswire.json",
     "ODDSWIRE_EXCHANGE_PASSWORD=… oddswire serve --config oddswire.json",
   ],
   async run(call) {
+    if (call.text("worker") !== undefined) return (await import("../worker.ts")).runWorker();
     const config = checkedConfig(configPath(call));
     if (config === null) return 1;
     const log = stderrLog(config.log.level);
+    if (config.workers > 0) return serveByWorkers(config, log);
     const gateway = await startGateway(config, { log });
     const { httpUrl, websocketUrl, esaPort, esaTlsPort } = gateway;
     log.info({ role: config.role, http: httpUrl, websocket: websocketUrl, esaPort, esaTlsPort }, "started");
@@ -27,6 +33,17 @@ export const serve: Command = {
     return 0;
   },
 };
+
+async function serveByWorkers(config: Config, log: ReturnType<typeof stderrLog>): Promise<number> {
+  const { Workers } = await import("../workers.ts");
+  const workers = new Workers(config, log);
+  const { http } = await workers.start();
+  log.info({ role: config.role, workers: config.workers, http, pids: JSON.stringify(workers.pids) }, "started");
+  await untilStopped();
+  log.info({}, "stopping: users are told to come back");
+  await workers.stop();
+  return 0;
+}
 
 /**
  * The configuration in force, from `oddswire check` in a process of its own; null when it has complained. What checks a configuration (the schema and

@@ -42,6 +42,8 @@ export class BusPublisher implements Sink {
   readonly #options: PublisherOptions;
   readonly #listener: Listener;
   readonly #followers = new Set<FollowerLink>();
+  /** Connected, and waiting for a moment in which the books are whole. */
+  readonly #waiting = new Set<FollowerLink>();
   readonly #turn = new TextWriter();
   #state: { state: SourceState; reason: string } = { state: "down", reason: "not connected yet" };
   #sweepTimer: Timer;
@@ -71,6 +73,7 @@ export class BusPublisher implements Sink {
   settled(): void {
     this.#write();
     for (const follower of this.#followers) follower.goOn();
+    for (const link of this.#waiting) link.goOn();
   }
 
   state(state: SourceState, reason: string): void {
@@ -83,7 +86,7 @@ export class BusPublisher implements Sink {
     this.#sweepTimer.cancel();
     this.#beatTimer.cancel();
     this.#listener.stop();
-    for (const follower of [...this.#followers]) follower.drop("the publisher stops");
+    for (const link of [...this.#followers, ...this.#waiting]) link.drop("the publisher stops");
   }
 
   #stateLine(): string {
@@ -104,16 +107,19 @@ export class BusPublisher implements Sink {
         this.joins++;
         // What is pending was numbered before: it is not for the newcomer.
         this.#write();
+        this.#waiting.delete(link);
         this.#followers.add(link);
         log.info({ follower: name, followers: this.#followers.size }, "a follower joined");
         return this.#stateLine();
       },
       left: (why) => {
+        this.#waiting.delete(link);
         if (!this.#followers.delete(link)) return;
         this.drops++;
         log.warn({ follower: link.name, why }, "a follower is gone");
       },
     });
+    this.#waiting.add(link);
     return link;
   }
 
@@ -128,8 +134,10 @@ export class BusPublisher implements Sink {
 
   #beat(): void {
     this.#beatTimer = this.#options.clock.after(this.#heartbeatMs, () => this.#beat());
-    this.#turn.ascii(controlLine({ op: "heartbeat" }));
+    const heartbeat = controlLine({ op: "heartbeat" });
+    this.#turn.ascii(heartbeat);
     this.#write();
+    for (const link of this.#waiting) link.write(Buffer.from(heartbeat));
   }
 }
 

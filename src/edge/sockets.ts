@@ -1,7 +1,8 @@
+import { rmSync } from "node:fs";
 import type { BinaryType, Socket as BunSocket, SocketHandler as BunSocketHandler } from "bun";
 import { OddswireError } from "../base/errors.ts";
 import { type Random, randomInt, systemRandom } from "../base/random.ts";
-import type { Dial, Listen, ListenOptions, Socket, SocketHandler } from "../base/socket.ts";
+import type { Dial, Listen, Listener, ListenOptions, Socket, SocketHandler } from "../base/socket.ts";
 
 /** Port 0 means one of these. Below 32768, where Linux takes the near ends of outgoing connections from. */
 export const FREE_PORT_MIN = 20_000;
@@ -16,16 +17,26 @@ export const LINGER_SECONDS_MAX = 8;
 /** Listens by `Bun.listen`, TCP or TLS. Throws an `OddswireError` (`PORT_IN_USE`, `INVALID_CONFIG`) where it cannot. */
 export const bunListen: Listen = (at, accept) => {
   const handlers = at.tls ? tlsServer : plain;
+  if (at.path !== undefined) return listenOnPath(at.path, accept);
   const listenAt = (port: number) =>
     Bun.listen<Connection>({
       hostname: at.host,
       port,
+      ...(at.reusePort && { reusePort: true }),
       ...(at.tls && { tls: { cert: at.tls.cert, key: at.tls.key } }),
       socket: { ...handlers, open: (raw) => accepted(raw, accept, handlers.open) },
     });
   const listener = at.port === 0 ? onFreePort(at.host, listenAt) : listenOrExplain(at, listenAt);
   return { port: listener.port, stop: () => listener.stop() };
 };
+
+function listenOnPath(path: string, accept: Parameters<Listen>[1]): Listener {
+  // Whoever listened there before may have been killed, and its socket's name then stays.
+  rmSync(path, { force: true });
+  const open = (raw: BunSocket<Connection>) => accepted(raw, accept, plain.open);
+  const listener = Bun.listen<Connection>({ unix: path, socket: { ...plain, open } });
+  return { port: 0, stop: () => listener.stop() };
+}
 
 /**
  * Connects by `Bun.connect`. With `tls` the certificate and the name in it are always checked, whatever the environment says
@@ -38,9 +49,9 @@ export const bunDial: Dial = (to, handler) => {
   const tls = to.tls && { ca, cert, key, serverName, rejectUnauthorized: true };
   const handlers = to.tls ? tlsClient : plain;
   try {
+    const where = to.path === undefined ? { hostname: to.host, port: to.port } : { unix: to.path };
     Bun.connect<Connection>({
-      hostname: to.host,
-      port: to.port,
+      ...(where as { hostname: string; port: number }),
       data: connection,
       ...(tls && { tls }),
       socket: {
@@ -210,7 +221,7 @@ function accepted(
   accept: (socket: Socket) => SocketHandler | null,
   open: (raw: BunSocket<Connection>) => void,
 ): void {
-  const connection = new Connection(remoteName(raw.remoteAddress, raw.remotePort));
+  const connection = new Connection(remoteName(raw.remoteAddress ?? "local", raw.remotePort ?? 0));
   raw.data = connection;
   connection.attach(raw);
   const handler = accept(connection);

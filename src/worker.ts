@@ -1,0 +1,82 @@
+import { createInterface } from "node:readline";
+import { collecting, exchangeSession, isReady, stderrLog, upstreamOf } from "./app.ts";
+import { systemClock } from "./base/clock.ts";
+import type { Log } from "./base/log.ts";
+import { systemRandom } from "./base/random.ts";
+import { untilStopped } from "./cli/signals.ts";
+import { Cache } from "./market/cache.ts";
+import type { WorkerOrder, WorkerStarted } from "./workers.ts";
+
+/** A worker as it runs: what it has opened, and how it ends. */
+interface Running {
+  readonly started: WorkerStarted;
+  stop(): Promise<void>;
+}
+
+/** One process of several that are a gateway: waits for its order, serves, and ends by a signal, or with whoever started it. */
+export async function runWorker(): Promise<number> {
+  const order = await orderFromInput();
+  const log = named(stderrLog(order.config.log.level), order.name);
+  const running = await (order.name === "ingest" ? startIngest(order, log) : startEdge(order, log));
+  process.stdout.write(`${JSON.stringify(running.started)}\n`);
+  log.info({}, "serves");
+  await untilStopped();
+  await running.stop();
+  return 0;
+}
+
+/** The first line of standard input; when there is nobody any more to write a second, the process ends. */
+function orderFromInput(): Promise<WorkerOrder> {
+  return new Promise((resolve) => {
+    const lines = createInterface({ input: process.stdin });
+    lines.once("line", (line) => resolve(JSON.parse(line) as WorkerOrder));
+    lines.once("close", () => process.exit(1));
+  });
+}
+
+/** Holds the upstream and the books, and feeds the edges. */
+async function startIngest({ config, bus }: WorkerOrder, log: Log): Promise<Running> {
+  const { BusPublisher } = await import("./cluster/publisher.ts");
+  const { bunListen } = await import("./edge/sockets.ts");
+  const clock = systemClock;
+  const epoch = Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("base64url");
+  const cache = new Cache({ epoch, clock, ...config.cache });
+  const session = exchangeSession(config.exchange, clock, log);
+  const source = await upstreamOf(config, session, clock, log);
+  const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: { host: "", port: 0, path: bus } });
+  source.start(collecting(publisher, source, () => isReady(source, cache)));
+  return {
+    started: { http: null },
+    async stop() {
+      source.stop();
+      publisher.stop();
+    },
+  };
+}
+
+/** Serves users with what the bus brings. */
+async function startEdge({ name, config, bus }: WorkerOrder, log: Log): Promise<Running> {
+  const { BusFollower } = await import("./cluster/follower.ts");
+  const { bunDial } = await import("./edge/sockets.ts");
+  const { openDoors } = await import("./doors.ts");
+  const clock = systemClock;
+  const cache = new Cache({ epoch: "", clock, ...config.cache });
+  const at = { host: "", port: 0, path: bus };
+  const source = new BusFollower({ name, at }, { dial: bunDial, clock, random: systemRandom, log });
+  // For names and lists of orders, which the front asks the exchange's API for.
+  const session = exchangeSession(config.exchange, clock, log);
+  const extras = { worker: { front: name === "edge-1" } };
+  const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
+  source.start(hub);
+  return { started: { http: gateway.httpUrl }, stop: () => gateway.stop() };
+}
+
+/** A log in which each line says whose it is. */
+function named(log: Log, worker: string): Log {
+  return {
+    debug: (fields, message) => log.debug({ worker, ...fields }, message),
+    info: (fields, message) => log.info({ worker, ...fields }, message),
+    warn: (fields, message) => log.warn({ worker, ...fields }, message),
+    error: (fields, message) => log.error({ worker, ...fields }, message),
+  };
+}

@@ -1,0 +1,207 @@
+import { afterEach, expect, test } from "bun:test";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { systemClock } from "../src/base/clock.ts";
+import { silentLog } from "../src/base/log.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { bunDial, bunListen } from "../src/edge/sockets.ts";
+import { SimExchange } from "../src/sim/exchange.ts";
+import { Visitor } from "../src/sim/exchange-visitor.ts";
+import { type MarketChange, NaiveBook } from "../src/sim/naive.ts";
+import { World } from "../src/sim/world.ts";
+import { until } from "./stage.ts";
+
+const LAUNCHER = fileURLToPath(new URL("../bin/oddswire.js", import.meta.url));
+const HOST = "127.0.0.1";
+const UPSTREAM = { session: "upstream-token", appKey: "stage-app-key" };
+const WORKERS = 3;
+const USERS = 30;
+const LOGIN = { username: "ann", password: "ann's password" };
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+interface LogLine {
+  readonly msg: string;
+  readonly worker?: string;
+  readonly http?: string;
+  readonly pids?: string;
+}
+
+async function openHouse() {
+  const exchange = new SimExchange({
+    clock: systemClock,
+    random: seededRandom(1),
+    log: silentLog,
+    sessions: { accountOf: (token) => (token === UPSTREAM.session ? "stage" : null) },
+    appKeys: [UPSTREAM.appKey],
+    limits: { marketsMax: Number.POSITIVE_INFINITY },
+  });
+  const { port } = exchange.listen(bunListen, { host: HOST, port: 0 });
+  const stage = { clock: systemClock, random: seededRandom(1), publish: exchange.publish.bind(exchange) };
+  const world = new World({ markets: 60, changesPerSecond: 300 }, stage);
+  world.start();
+  const folder = mkdtempSync(join(tmpdir(), "oddswire-workers-"));
+  const file = join(folder, "gateway.json");
+  const config = {
+    workers: WORKERS,
+    exchange: { host: HOST, port, tls: false, ...UPSTREAM, heartbeatMs: 500, retryFirstMs: 20, retryMaxMs: 100 },
+    doors: { http: { port: 0 }, websocket: { port: 0 }, esa: { port: 0 } },
+    visitors: [{ name: "ann", ...LOGIN }],
+    catalogue: { enabled: false },
+  };
+  writeFileSync(file, JSON.stringify(config));
+  const child = spawn("node", [LAUNCHER, "serve", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
+  const lines: LogLine[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    createInterface({ input: stream }).on("line", (line) => lines.push(JSON.parse(line) as LogLine));
+  closing.push(
+    () => rmSync(folder, { recursive: true, force: true }),
+    () => exchange.stop(),
+    () => world.stop(),
+    () => child.kill("SIGKILL"),
+  );
+  const started = () => lines.find(({ msg }) => msg === "started");
+  await until(() => started() !== undefined, "all workers serve");
+  const http = started()?.http as string;
+  let isReady = false;
+  await until(() => {
+    void fetch(`${http}readyz`).then(({ ok }) => (isReady ||= ok));
+    return isReady;
+  }, "there are prices");
+  return { exchange, world, child, lines, http, pids: JSON.parse(started()?.pids as string) as Record<string, number> };
+}
+
+type House = Awaited<ReturnType<typeof openHouse>>;
+
+/** A plain ESA client that comes back at once, with its clk, wherever it is let in. */
+class User {
+  visitor: Visitor;
+  /** How each of its visits began. */
+  readonly begins: (string | undefined)[] = [];
+  readonly #at: { readonly host: string; readonly port: number };
+  readonly #session: string;
+  #ended = false;
+
+  constructor(port: number, session: string) {
+    this.#at = { host: HOST, port };
+    this.#session = session;
+    this.visitor = this.#visit();
+  }
+
+  /** To be called now and then. */
+  look(): void {
+    if (this.#ended || this.visitor.closed === null) return;
+    this.#note();
+    this.visitor = this.#visit(this.visitor);
+  }
+
+  leave(): void {
+    this.#ended = true;
+    this.#note();
+    this.visitor.leave();
+  }
+
+  #note(): void {
+    this.begins.push(this.visitor.messages.find(({ op }) => op === "mcm")?.ct);
+  }
+
+  #visit(before?: Visitor): Visitor {
+    const visitor = new Visitor(bunDial, this.#at, before);
+    visitor.authenticate("any", this.#session);
+    visitor.subscribe({ segmentationEnabled: true, heartbeatMs: 500 });
+    return visitor;
+  }
+}
+
+function wrong({ exchange, world }: House, users: readonly User[]): string[] {
+  const images = world.markets.flatMap(({ id }) => exchange.image(id) ?? []);
+  const states = images.map((image) => [image.id, JSON.stringify(stateOf(image))] as const);
+  return users.flatMap(({ visitor }, n) =>
+    states.flatMap(([id, state]) => (JSON.stringify(visitor.books.get(id)?.state()) === state ? [] : [`${n}: ${id}`])),
+  );
+}
+
+function stateOf(image: MarketChange) {
+  const book = new NaiveBook(image.id);
+  book.apply(image);
+  return book.state();
+}
+
+async function allRight(house: House, users: readonly User[]): Promise<number> {
+  const began = performance.now();
+  await until(() => {
+    for (const user of users) user.look();
+    return wrong(house, users).length === 0;
+  }, "every user's every book is the exchange's");
+  return performance.now() - began;
+}
+
+function exitOf(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve) => child.once("exit", resolve));
+}
+
+test("a gateway of several workers outlives the death of each, and its users notice no more than they must", async () => {
+  const house = await openHouse();
+  const { http, lines, pids, child } = house;
+  const info = (await (await fetch(`${http}v1/info`)).json()) as { esa: { port: number } };
+  // One worker logs users in; the token is good at all of them.
+  const body = new URLSearchParams(LOGIN);
+  const answer = await fetch(`${http}api/login`, { method: "POST", headers: { "X-Application": "any" }, body });
+  const { token } = (await answer.json()) as { token: string };
+  const users = Array.from({ length: USERS }, () => new User(info.esa.port, token));
+  await allRight(house, users);
+  expect(house.exchange.counters.connections).toBe(1);
+
+  // A worker that serves users: those on others notice nothing, its own come back by what changed.
+  const visitors = users.map(({ visitor }) => visitor);
+  process.kill(pids["edge-2"] as number, "SIGKILL");
+  await until(() => users.some(({ visitor }) => visitor.closed !== null), "its users lose their connection");
+  console.log(`   every book right ${(await allRight(house, users)).toFixed(0)} ms after a worker's death`);
+  const moved = users.filter(({ visitor }, n) => visitor !== visitors[n]);
+  expect(moved.length).toBeGreaterThan(0);
+  expect(moved.length).toBeLessThan(USERS);
+  for (const { visitor } of moved) {
+    expect(visitor.messages.filter(({ ct }) => ct === "SUB_IMAGE" || ct === "RESUB_DELTA").map(({ ct }) => ct)).toEqual(
+      ["RESUB_DELTA"],
+    );
+  }
+  const served = () => lines.filter(({ msg, worker }) => msg === "serves" && worker === "edge-2").length;
+  await until(() => served() === 2, "another has taken its place");
+
+  // The one that holds the upstream: nobody is let go, all hear that prices are stale, and then everything anew.
+  const heard = users.map(({ visitor }) => visitor.messages.length);
+  process.kill(pids.ingest as number, "SIGKILL");
+  const later = (n: number) => (users[n] as User).visitor.messages.slice(heard[n]);
+  await until(() => users.every((_, n) => later(n).some(({ status }) => status === 503)), "all hear 503");
+  await until(() => users.every((_, n) => later(n).some(({ ct }) => ct === "SUB_IMAGE")), "all are sent images");
+  await allRight(house, users);
+  expect(users.map(({ visitor }) => visitor.closed)).toEqual(users.map(() => null));
+  await until(() => users.every(({ visitor }) => visitor.last.status === undefined), "all hear that all is well");
+  expect(house.exchange.counters.connections).toBe(1);
+
+  child.kill("SIGTERM");
+  expect(await exitOf(child)).toBe(0);
+  await until(() => users.every(({ visitor }) => visitor.closed !== null), "everybody was told to come back");
+  for (const user of users) user.leave();
+  for (const { visitor } of users) expect(visitor.last).toMatchObject({ op: "status", errorCode: "CONNECTION_FAILED" });
+}, 60_000);
+
+test("a worker whose supervisor is killed ends too", async () => {
+  const { pids, child } = await openHouse();
+  const isAlive = (pid: number) => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+  child.kill("SIGKILL");
+  await until(() => !Object.values(pids).some(isAlive), "all workers are gone");
+}, 30_000);
