@@ -29,8 +29,8 @@ async function follow(order: CrowdOrder): Promise<void> {
       return crowd.start();
     case "measure":
       return crowd?.measure(order.offsetMs);
-    case "mark":
-      return crowd?.mark(order.mark);
+    case "measured":
+      return crowd?.measured();
     case "end":
       say({ kind: "ended", ...(await (crowd as Crowd).end()) });
   }

@@ -45,8 +45,7 @@ export type CrowdWord =
 
 export interface CrowdTick extends Tally {
   readonly kind: "tick";
-  /** The last mark that was asked for. */
-  readonly mark: number;
+  readonly phase: "before" | "measuring" | "after";
   readonly live: number;
   readonly laggardsLive: number;
   /** User and system time so far, seconds. */
@@ -161,7 +160,7 @@ export class Crowd implements CrowdFace {
   readonly #newcomers = new Set<User>();
   /** Those who read slowly, once they do. */
   readonly #lazy = new Set<User>();
-  #mark = 0;
+  #phase: CrowdTick["phase"] = "before";
   #everLive = 0;
   #handshakes = 0;
   #tokens = 0;
@@ -195,12 +194,6 @@ export class Crowd implements CrowdFace {
     this.#every(TICK_MS, () => this.#tick());
   }
 
-  /** Says now how it is; the coordinator counts from here, or to here. */
-  mark(mark: number): void {
-    this.#mark = mark;
-    this.#tick();
-  }
-
   /** Everybody is here: from now on it counts. */
   measure(offsetMs: number): void {
     const { workload } = this.#plan;
@@ -211,13 +204,21 @@ export class Crowd implements CrowdFace {
     for (const user of this.#users) if (user.kind !== "ordinary" && user.state === "live") this.#lag(user);
     if (workload.churnPerSecond > 0) this.#churn();
     if (workload.storm !== null) this.#after(workload.storm.atSeconds * 1_000, () => this.#storm());
+    this.#phase = "measuring";
+    this.#tick();
+  }
+
+  /** What comes from now on does not count. */
+  measured(): void {
+    this.latencies = this.stormLatencies = null;
+    this.peers?.end();
+    this.#phase = "after";
+    this.#tick();
   }
 
   /** What is on its way may come, then everything is looked at. */
   async end(): Promise<CrowdEnd> {
     const { clock } = this.#world;
-    this.latencies = this.stormLatencies = null;
-    this.peers?.end();
     for (const until = clock.monotonic() + END_MS_MAX; !this.#isQuiet() && clock.monotonic() < until; )
       await this.#pause(CHECK_EVERY_MS);
     const verdict = this.peers?.verdict() ?? null;
@@ -279,6 +280,7 @@ export class Crowd implements CrowdFace {
   }
 
   connected(user: User): void {
+    if (user.kind !== "ordinary") return;
     this.#connectMs = Math.min(this.#connectMs, this.#world.clock.monotonic() - user.dialledAt);
   }
 
@@ -432,7 +434,7 @@ export class Crowd implements CrowdFace {
     this.peers?.settle(clock.monotonic());
     say({
       kind: "tick",
-      mark: this.#mark,
+      phase: this.#phase,
       ...this.tally,
       live: live(false),
       laggardsLive: live(true),

@@ -3,7 +3,7 @@ import { FAULTS, type FaultCode, OddswireError } from "../base/errors.ts";
 import { Latencies, type LatenciesJson } from "../base/latencies.ts";
 import type { CrowdEnd, CrowdPlan, CrowdTick, CrowdWord, LaggardsEnd } from "./crowd.ts";
 import { SAMPLES_MAX } from "./peers.ts";
-import type { CrowdListener, CrowdProcess } from "./process.ts";
+import type { CrowdListener, CrowdOrder, CrowdProcess } from "./process.ts";
 import { checksOf, type LoadResult, rounded, type Second, summary, type Thresholds } from "./result.ts";
 import type { ServerUse } from "./server.ts";
 import type { Found } from "./venue.ts";
@@ -84,11 +84,10 @@ export class LoadTest {
       this.#phase = "warm-up";
       await this.#wait(workload.warmUpSeconds * 1_000, began);
       const offsetMs = this.#offset();
-      for (const { process } of this.#members) process.order({ kind: "measure", offsetMs });
-      const first = await this.#mark(1);
+      const first = await this.#mark({ kind: "measure", offsetMs }, "measuring");
       this.#phase = "measured";
       await this.#wait(workload.seconds * 1_000, began);
-      const last = await this.#mark(2);
+      const last = await this.#mark({ kind: "measured" }, "after");
       progress?.("what is on its way comes in; books are compared");
       const ends = await this.#end();
       return this.#result({ startedAt, rampSeconds, offsetMs, idle, first, last, ends });
@@ -116,7 +115,7 @@ export class LoadTest {
         member.tick = word;
         this.#second.merge(word.latencies);
         this.#arrivals.merge(word.arrivals);
-        if (word.mark > 0) this.#latencies.merge(word.latencies);
+        if (word.phase !== "before") this.#latencies.merge(word.latencies);
         return;
       case "refused":
         return this.#refused(word.why);
@@ -197,9 +196,9 @@ export class LoadTest {
   }
 
   /** Where counting begins, or ends: everybody says now how it is. */
-  async #mark(mark: number): Promise<Sample> {
-    for (const { process } of this.#members) process.order({ kind: "mark", mark });
-    await this.#until(({ tick }) => tick?.mark === mark);
+  async #mark(order: CrowdOrder, phase: CrowdTick["phase"]): Promise<Sample> {
+    for (const { process } of this.#members) process.order(order);
+    await this.#until(({ tick }) => tick?.phase === phase);
     return this.#sample(this.#world.use(this.#options.pids, true));
   }
 

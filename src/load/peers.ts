@@ -21,11 +21,11 @@ interface Record {
   /** Those who skipped it with good reason: they had fallen behind, and what they got next was merged. */
   excused: number;
   /** What came under the same clk and is not the same. */
-  others: { readonly hash: number; readonly isMerged: boolean; seen: number }[] | null;
+  others: { readonly hash: number; readonly isMerged: false; seen: number }[] | null;
 }
 
 /** A market as the crowd of one process sees it. */
-interface Line {
+interface MarketLine {
   readonly id: string;
   readonly records: Record[];
   /** The ordinal of the first of them: those before were judged. */
@@ -60,11 +60,11 @@ const NOWHERE = -1;
  * every steady user must have had every one. Whoever falls behind gets merged changes instead (`con`), and is excused until it is told what the others are told again.
  */
 export class Peers {
-  readonly #lines = new Map<number, Line>();
+  readonly #lines = new Map<number, MarketLine>();
   readonly #hash: (bytes: Uint8Array) => number;
   readonly #each: number;
   /** For each user and each of its markets: the line, the place in it, and whether it is adrift and a member. */
-  readonly #ownLines: (Line | undefined)[];
+  readonly #ownLines: (MarketLine | undefined)[];
   readonly #places: Int32Array;
   readonly #adrift: Uint8Array;
   readonly #members: Uint8Array;
@@ -79,7 +79,7 @@ export class Peers {
   constructor(marketIds: readonly string[], users: number, each: number, hash: (bytes: Uint8Array) => number) {
     this.#hash = hash;
     this.#each = each;
-    this.#ownLines = new Array<Line | undefined>(users * each);
+    this.#ownLines = new Array<MarketLine | undefined>(users * each);
     this.#places = new Int32Array(users * each).fill(NOWHERE);
     this.#adrift = new Uint8Array(users * each);
     this.#members = new Uint8Array(users * each);
@@ -172,14 +172,14 @@ export class Peers {
     return { due: this.#due, got: this.#got, lost: this.#lost, strays: this.#strays, merged: this.#merged, samples };
   }
 
-  #ownOf(user: number, line: Line): number {
+  #ownOf(user: number, line: MarketLine): number {
     const end = (user + 1) * this.#each;
     for (let own = end - this.#each; own < end; own++) if (this.#ownLines[own] === line) return own;
     return -1;
   }
 
   /** The ordinal of the change with this clk: the next one, if nothing is wrong. -1: nobody was told of it yet. */
-  #find(line: Line, clk: number, place: number): number {
+  #find(line: MarketLine, clk: number, place: number): number {
     const { records, first } = line;
     const next = place + 1 - first;
     if (place !== NOWHERE && records[next]?.clk === clk) return place + 1;
@@ -188,7 +188,7 @@ export class Peers {
     return -1;
   }
 
-  #match(line: Line, own: number, ordinal: number, hash: number, bytes: Buffer, idFrom: number): void {
+  #match(line: MarketLine, own: number, ordinal: number, hash: number, bytes: Buffer, idFrom: number): void {
     const record = line.records[ordinal - line.first] as Record;
     if (record.hash === hash) {
       this.#count(record, own);
@@ -202,7 +202,7 @@ export class Peers {
     this.#arrive(line, own, ordinal, false);
   }
 
-  #append(line: Line, own: number, clk: number, hash: number, merged: boolean, now: number): void {
+  #append(line: MarketLine, own: number, clk: number, hash: number, merged: boolean, now: number): void {
     const seen = this.#weight(own);
     line.records.push({ clk, hash, at: now, isMerged: merged, seen, excused: 0, others: null });
     if (line.records.length > RECORDS_MAX) this.#settle(line, Number.NEGATIVE_INFINITY, RECORDS_MAX / 2);
@@ -219,7 +219,7 @@ export class Peers {
   }
 
   /** It is told what others are told: in step. What it skipped is excused if it was adrift. */
-  #arrive(line: Line, own: number, ordinal: number, merged: boolean): void {
+  #arrive(line: MarketLine, own: number, ordinal: number, merged: boolean): void {
     const place = this.#places[own] as number;
     this.#places[own] = ordinal;
     const wasAdrift = this.#adrift[own] === 1;
@@ -235,14 +235,14 @@ export class Peers {
   #drift(own: number): void {
     if (this.#adrift[own] || !this.#members[own]) return;
     this.#adrift[own] = 1;
-    (this.#ownLines[own] as Line).adrift++;
+    (this.#ownLines[own] as MarketLine).adrift++;
   }
 
-  #isJudged(line: Line, ordinal: number): boolean {
+  #isJudged(line: MarketLine, ordinal: number): boolean {
     return ordinal >= line.judgedFrom && ordinal < line.judgedTo;
   }
 
-  #settle(line: Line, before: number, keepMax: number): void {
+  #settle(line: MarketLine, before: number, keepMax: number): void {
     const { records } = line;
     let settled = 0;
     while (
@@ -257,7 +257,7 @@ export class Peers {
     line.first += settled;
   }
 
-  #judge(line: Line, record: Record): void {
+  #judge(line: MarketLine, record: Record): void {
     const variants = [record, ...(record.others ?? [])].toSorted(
       (a, b) => b.seen - a.seen || Number(a.isMerged) - Number(b.isMerged),
     );
@@ -292,7 +292,7 @@ export class Peers {
 }
 
 /** How many of those who are due a change have not been told of it. */
-function missing(line: Line, record: Record): number {
+function missing(line: MarketLine, record: Record): number {
   const others = record.others?.reduce((sum, { seen }) => sum + seen, 0) ?? 0;
   return line.members - record.seen - others - record.excused;
 }

@@ -49,7 +49,7 @@ export function plansFor(workload: Workload, venue: Venue, processes: number | n
 
 /** On loopback one address's ports would run out; elsewhere this machine's routes decide. */
 function sourcesFor(host: string, users: number, process: number, processes: number): string[] {
-  if (!isLoopback(host) || users <= CONNECTIONS_WITHOUT_SOURCE) return [];
+  if (!/^127\./.test(host) || users <= CONNECTIONS_WITHOUT_SOURCE) return [];
   // Each process has its own, as two of them would be in each other's way.
   const each = Math.ceil(users / processes / CONNECTIONS_PER_SOURCE);
   return Array.from({ length: each }, (_, i) => `127.0.0.${2 + process * each + i}`);

@@ -6,9 +6,9 @@ import type { CrowdPlan, CrowdWord } from "./crowd.ts";
 /** What a process of the crowd is told, a JSON line each. */
 export type CrowdOrder =
   | { readonly kind: "plan"; readonly plan: CrowdPlan }
+  /** From here on it counts; to here. Each is answered at once by a tick that says so. */
   | { readonly kind: "measure"; readonly offsetMs: number }
-  /** To say at once how it is, with this number. */
-  | { readonly kind: "mark"; readonly mark: number }
+  | { readonly kind: "measured" }
   | { readonly kind: "end" };
 
 /** A process of the crowd, as who started it sees it. */

@@ -134,7 +134,10 @@ export function checksOf(result: Omit<LoadResult, "checks" | "passed">, limits: 
       : [{ name, value: value ?? null, limit: `≤ ${limit}`, passed: value != null && value <= limit }];
   const isMoving = result.offered !== 0;
   const closes = Object.values(result.closes).reduce((sum, count) => sum + count, 0);
-  const rate = result.offered ? result.perSecond.changes / result.offered : null;
+  // By their peers' word it is known to the last one what was due.
+  const byPeers = verdict && verdict.due > 0 ? verdict.got / verdict.due : null;
+  const byOffer = result.offered ? result.perSecond.changes / result.offered : null;
+  const rate = workload.offered === null ? byPeers : byOffer;
   return [
     { name: "users here", value: users.live, limit: `= ${users.ordinary}`, passed: users.live === users.ordinary },
     ...(isMoving && limits.minRate !== null && result.offered !== null
