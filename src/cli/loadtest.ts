@@ -5,6 +5,7 @@ import { systemClock } from "../base/clock.ts";
 import { OddswireError } from "../base/errors.ts";
 import { readText } from "../base/file.ts";
 import { LoadTest } from "../load/loadtest.ts";
+import { closesAt } from "../load/metrics.ts";
 import { resultPage } from "../load/page.ts";
 import { isLoopback, plansFor } from "../load/plan.ts";
 import { startCrowd } from "../load/process.ts";
@@ -57,6 +58,11 @@ export const loadtest: Command = {
       many: true,
       help: "Server process to watch; by default those of this machine that listen there.",
     },
+    metrics: {
+      value: "URL",
+      many: true,
+      help: "The server's /metrics, one a process: tells why connections ended by its own count, of laggards too, who never read it.",
+    },
     seed: { value: "N", help: "Who asks for what, and who leaves.", default: "1" },
     mean: { value: "MS", help: "Fails above this mean latency." },
     p50: { value: "MS", help: "Fails above this median latency." },
@@ -104,6 +110,7 @@ export const loadtest: Command = {
     const isHere = isLoopback(venue.target.host);
     const pids = call.list("pid").length > 0 ? call.list("pid").map(pid) : isHere ? listenersOn(venue.ports) : [];
     const isShared = isHere && workload.conflateMs === 0;
+    const metrics = call.list("metrics").map((url) => urlOf(url, /^https?:$/, "a page of metrics (http, https)"));
     const progress = progressLine() ?? nowAndThen();
     const result = await new LoadTest(
       {
@@ -121,6 +128,7 @@ export const loadtest: Command = {
         use: useOf,
         stopped: untilStopped(),
         progress,
+        ...(metrics.length > 0 && { closes: () => closesAt(metrics, fetch) }),
       },
     ).run();
     const page = call.text("html");
@@ -204,9 +212,12 @@ function urlIn({ operands }: Call): string {
   const [url, ...rest] = operands;
   if (url === undefined || rest.length > 0)
     throw new UsageError("give the URL of one Oddswire, such as http://127.0.0.1:8080/");
-  if (!URL.canParse(url) || !/^(https?|wss?|esas?):$/.test(new URL(url).protocol))
-    throw new UsageError(`"${url}" is no URL of a page (http, https) or a door (ws, wss, esa, esas)`);
-  return url;
+  return urlOf(url, /^(https?|wss?|esas?):$/, "a page (http, https) or a door (ws, wss, esa, esas)");
+}
+
+function urlOf(text: string, protocols: RegExp, what: string): string {
+  if (URL.canParse(text) && protocols.test(new URL(text).protocol)) return text;
+  throw new UsageError(`"${text}" is no URL of ${what}`);
 }
 
 function sessionsIn(call: Call): readonly string[] {

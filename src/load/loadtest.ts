@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { FAULTS, type FaultCode, OddswireError } from "../base/errors.ts";
 import { Latencies, type LatenciesJson } from "../base/latencies.ts";
 import type { CrowdEnd, CrowdPlan, CrowdTick, CrowdWord, LaggardsEnd } from "./crowd.ts";
+import { countedSince } from "./metrics.ts";
 import { SAMPLES_MAX } from "./peers.ts";
 import type { CrowdListener, CrowdOrder, CrowdProcess } from "./process.ts";
 import { checksOf, type LoadResult, rounded, type Second, summary, type Thresholds } from "./result.ts";
@@ -25,6 +26,8 @@ export interface LoadTestWorld {
   readonly clock: Clock;
   readonly start: (listener: CrowdListener) => CrowdProcess;
   readonly use: (pids: readonly number[], withPss: boolean) => ServerUse | null;
+  /** Why connections ended, by the server's own count so far; absent where nobody knows where to ask. */
+  readonly closes?: () => Promise<Record<string, number>>;
   /** How it goes, for a terminal; null ends it. */
   readonly progress?: (text: string | null) => void;
   /** Resolves when somebody wants it to end early: what was measured by then is the result. */
@@ -84,13 +87,16 @@ export class LoadTest {
       this.#phase = "warm-up";
       await this.#wait(workload.warmUpSeconds * 1_000, began);
       const offsetMs = this.#offset();
+      const closesBefore = (await this.#world.closes?.()) ?? null;
       const first = await this.#mark({ kind: "measure", offsetMs }, "measuring");
       this.#phase = "measured";
       await this.#wait(workload.seconds * 1_000, began);
       const last = await this.#mark({ kind: "measured" }, "after");
+      const closesAfter = (await this.#world.closes?.()) ?? null;
       progress?.("what is on its way comes in; books are compared");
       const ends = await this.#end();
-      return this.#result({ startedAt, rampSeconds, offsetMs, idle, first, last, ends });
+      const serverCloses = closesBefore && closesAfter && countedSince(closesBefore, closesAfter);
+      return this.#result({ startedAt, rampSeconds, offsetMs, idle, first, last, ends, serverCloses });
     } finally {
       progress?.(null);
       for (const { process } of this.#members) process.kill();
@@ -321,6 +327,7 @@ export class LoadTest {
         rss: ticks.reduce((sum, { rss }) => sum + rss, 0),
       },
       server: serverUse(this.#options.pids, run, seconds, last.live + last.laggardsLive),
+      serverCloses: run.serverCloses,
       samples: [
         ...verdicts.flatMap(({ samples }) => samples),
         ...ends.flatMap(({ wrong }) => wrong.map((id) => `${id}: a reader's book is not a newcomer's`)),
@@ -355,6 +362,7 @@ interface Run {
   readonly idle: ServerUse | null;
   readonly first: Sample;
   readonly last: Sample;
+  readonly serverCloses: Readonly<Record<string, number>> | null;
   readonly ends: readonly CrowdEnd[];
 }
 

@@ -1,4 +1,4 @@
-import { bytes, type LoadResult, number, type Second, verdictWords } from "./result.ts";
+import { bytes, closesWords, type LoadResult, number, type Second, verdictWords } from "./result.ts";
 
 const WIDTH = 720;
 const HEIGHT = 200;
@@ -112,6 +112,9 @@ function figures(result: LoadResult): [string, string][] {
         ? "not on this machine"
         : `${server.cores.toFixed(3)} cores, ${bytes(server.rss)} RSS${server.pss === null ? "" : `, ${bytes(server.pss)} PSS`}; a user ${server.cpuPerUserMicros.toFixed(1)} µs/s, ${bytes(server.rssPerUser)}`,
     ],
+    ...(result.serverCloses === null
+      ? []
+      : [["closed by the server's count", closesWords(result.serverCloses)] as [string, string]]),
     [
       "load",
       `${client.cores.toFixed(3)} cores, the busiest process ${client.busiest.toFixed(2)}; ${bytes(client.rss)}`,

@@ -109,6 +109,8 @@ export interface LoadResult {
     readonly rssPerUser: number;
     readonly cpuPerUserMicros: number;
   } | null;
+  /** Why connections ended while it was measured, by the server's own count; null where it was not asked. */
+  readonly serverCloses: Readonly<Record<string, number>> | null;
   /** In words, what was wrong; some of it. */
   readonly samples: readonly string[];
   readonly series: readonly Second[];
@@ -248,6 +250,7 @@ export function resultText(result: LoadResult): string {
           `${server.cores.toFixed(3)} cores`,
           `${bytes(server.pss ?? server.rss)} ${server.pss === null ? "RSS" : "PSS"}; a user: ${server.cpuPerUserMicros.toFixed(1)} µs/s, ${bytes(server.rssPerUser)}`,
         ),
+    ...(result.serverCloses === null ? [] : [row("server closed", closesWords(result.serverCloses))]),
     row(
       "load",
       `${client.cores.toFixed(3)} cores`,
@@ -271,6 +274,14 @@ export function verdictWords({ checks, client }: LoadResult): string {
   return busy && !busy.passed
     ? `VOID: a load process took ${client.busiest.toFixed(2)} of its core, so it measured itself; use more --processes, or another machine`
     : "FAILED";
+}
+
+export function closesWords(closes: Readonly<Record<string, number>>): string {
+  return (
+    Object.entries(closes)
+      .map(([code, count]) => `${number(count)} ${code}`)
+      .join(", ") || "nobody"
+  );
 }
 
 function clockWords({ kind, offsetMs }: LoadResult["clock"]): string {
