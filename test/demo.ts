@@ -5,6 +5,7 @@ import { freePort } from "./ports.ts";
 /** What a running demo says about itself at `/v1/info`. */
 interface Info {
   readonly websocket: { readonly port: number; readonly path: string };
+  readonly sse: { readonly port: number | null; readonly path: string };
   readonly esa: { readonly port: number | null; readonly tlsPort: number | null };
   readonly demo: { readonly session: string; readonly appKey?: string };
 }

@@ -2,14 +2,17 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { chromium as driver } from "playwright-core";
 import { parseConfig } from "../src/config.ts";
 import { Demo } from "./demo.ts";
-import { betfairlightweight } from "./parts.ts";
+import { betfairlightweight, chromium } from "./parts.ts";
+import { freePort } from "./ports.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../examples/", import.meta.url));
 /** An event, its status, and runners, one of which at least has a price to back and one to lay. */
 const PRICES = /^.+ \| [A-Z]+ \| .*[0-9]\/[0-9]/;
 const python = betfairlightweight();
+const browser = chromium();
 
 describe("the examples, against a running demo", () => {
   let demo: Demo;
@@ -30,6 +33,46 @@ describe("the examples, against a running demo", () => {
     const done = run(process.execPath, "prices.mjs", `ws://127.0.0.1:${port}${path}`, "wrong");
     expect(done.stderr).toContain("INVALID_SESSION_INFORMATION the session token is not valid");
   });
+
+  test.skipIf(Bun.which("curl") === null)(
+    "stream.sh: events of two subscriptions, and what changed after the last id",
+    async () => {
+      const { port, path } = demo.info.sse;
+      const [url, token] = [`http://127.0.0.1:${port}${path}`, demo.info.demo.session];
+      const isImage = (line: string) => line.startsWith("data:") && line.includes('"ct":"SUB_IMAGE"');
+      const first = await firstLines(12, "bash", "stream.sh", url, token);
+      expect(first.filter(isImage)).toHaveLength(2);
+      const id = first.findLast((line) => line.startsWith("id: "))?.slice(4) as string;
+      const second = await firstLines(9, "bash", "stream.sh", url, token, id);
+      expect(second.filter(isImage)).toHaveLength(0);
+      expect(second.filter((line) => line.includes('"ct":"RESUB_DELTA"'))).toHaveLength(2);
+    },
+  );
+
+  test.skipIf(browser.kind === "missing")(
+    "eventsource.mjs: a page of its own with prices, by cookie and through its site",
+    async () => {
+      const { port, path } = demo.info.sse;
+      const words = [`http://127.0.0.1:${port}${path}`, demo.info.demo.session, String(await freePort())];
+      const site = spawn(process.execPath, [`${EXAMPLES}eventsource.mjs`, ...words], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      const chrome = await driver.launch({ executablePath: browser.path, args: ["--no-sandbox"] });
+      for await (const line of createInterface(site.stdout)) {
+        const page = await chrome.newPage();
+        await page.goto(line.replace("open ", ""));
+        await page
+          .locator("li", { hasText: /: [0-9.]+ \/ [0-9.]+/ })
+          .first()
+          .waitFor({ timeout: 10_000 });
+        expect(await page.locator("#state").innerText()).toBe("live");
+        break;
+      }
+      await chrome.close();
+      site.kill();
+    },
+    30_000,
+  );
 
   test.skipIf(python.kind === "missing")("exchange_client.py: betfairlightweight at the ESA door", () => {
     const done = run(python.path, "exchange_client.py", "--port", String(demo.esaPort), "--books", "8");
