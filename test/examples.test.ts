@@ -58,18 +58,21 @@ describe("the examples, against a running demo", () => {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const chrome = await driver.launch({ executablePath: browser.path, args: ["--no-sandbox"] });
-      for await (const line of createInterface(site.stdout)) {
-        const page = await chrome.newPage();
-        await page.goto(line.replace("open ", ""));
-        await page
-          .locator("li", { hasText: /: [0-9.]+ \/ [0-9.]+/ })
-          .first()
-          .waitFor({ timeout: 10_000 });
-        expect(await page.locator("#state").innerText()).toBe("live");
-        break;
+      try {
+        for await (const line of createInterface(site.stdout)) {
+          const page = await chrome.newPage();
+          await page.goto(line.replace("open ", ""));
+          await page
+            .locator("li", { hasText: /: [0-9.]+ \/ [0-9.]+/ })
+            .first()
+            .waitFor({ timeout: 10_000 });
+          expect(await page.locator("#state").innerText()).toBe("live");
+          break;
+        }
+      } finally {
+        await chrome.close();
+        site.kill();
       }
-      await chrome.close();
-      site.kill();
     },
     30_000,
   );
