@@ -188,7 +188,14 @@ const common = {
   close: (raw, error) => raw.data.over(error),
 } satisfies BunSocketHandler<Connection>;
 
-const plain = { ...common, open: (raw: BunSocket<Connection>) => raw.data.opened() };
+const plain = {
+  ...common,
+  open(raw: BunSocket<Connection>) {
+    // Left alone, Bun ends what it accepted when nothing came in for 120 s; who only listens has nothing to say.
+    raw.timeout(0);
+    raw.data.opened();
+  },
+};
 
 const tlsServer = {
   ...common,
