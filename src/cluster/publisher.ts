@@ -221,9 +221,12 @@ class FollowerLink implements SocketHandler {
     if (this.#backlogBytes > this.#backlogBytesMax) this.drop(`more than ${this.#backlogBytesMax} bytes behind`);
   }
 
-  /** Begins a synchronisation where one was asked for, and goes on with one while the socket takes it. Not within a group: its books are half of this and half of that. */
+  /**
+   * Begins a synchronisation where one was asked for, and goes on with one while the socket takes it. Not within a group: its books are half of this and half of
+   * that. Nor with the books of before a restart alone: the follower may have newer ones.
+   */
   goOn(): void {
-    if (this.#cache.midGroup) return;
+    if (this.#cache.midGroup || !this.#cache.isConfirmed) return;
     if (this.#state === "asked") this.#begin();
     if (this.#state === "syncing" && this.#timer === null && this.#backlog.length === 0) this.#slice();
   }

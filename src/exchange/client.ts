@@ -2,6 +2,7 @@ import { ChangeBatch } from "../market/batch.ts";
 import type { MarketFilter } from "../market/filter.ts";
 import { FIELD, type FieldName, type FieldSet, type Sink, type Source, type SourceState } from "../market/types.ts";
 import { decodeServerLine, type ServerMessage } from "../wire/esa.ts";
+import type { Marks } from "./connection.ts";
 import type { Post } from "./identity.ts";
 import { ExchangeStream, type ExchangeWorld, type StreamOptions } from "./stream.ts";
 
@@ -43,6 +44,8 @@ export interface Upstream extends Source {
   readonly resumes: number;
   readonly bytes: number;
   readonly invalidLines: number;
+  /** Where each connection would resume from, as of the last batch; null: not all can. Absent where that is another process's business. */
+  readonly allMarks?: readonly Marks[] | null;
   /** Present where only wanted markets are carried: somebody wants these, until the function that comes back is called. */
   readonly want?: (filter: MarketFilter) => () => void;
 }
@@ -56,7 +59,7 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
   readonly #batch: ChangeBatch;
   #filter: MarketFilter;
   #sink: Sink | null = null;
-  #isComplete = false;
+  #isComplete: boolean;
   /** An image in segments was begun, and its end is still to come. */
   #isMidImage = false;
   /** Changes in segments, until they are whole: half of them would be a state that never was. */
@@ -69,6 +72,7 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
     this.#options = options;
     this.#filter = options.filter;
     this.#batch = batch;
+    this.#isComplete = options.resumeFrom !== undefined;
   }
 
   start(sink: Sink): void {
@@ -84,6 +88,10 @@ export class ExchangeClient extends ExchangeStream implements Upstream {
 
   get isComplete(): boolean {
     return this.#isComplete;
+  }
+
+  get allMarks(): readonly Marks[] | null {
+    return this.marks === null ? null : [this.marks];
   }
 
   /** Other markets from now on: what is subscribed to is replaced by them, and their image comes. */

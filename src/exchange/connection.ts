@@ -102,7 +102,7 @@ export type Action =
   | {
       readonly kind: "subscribe";
       readonly id: number;
-      readonly resume: { readonly initialClk: string; readonly clk: string } | null;
+      readonly resume: Marks | null;
     }
   /** Drops the connection, if there is one, and every timer. */
   | { readonly kind: "close" }
@@ -183,6 +183,21 @@ export const INITIAL: State = {
     said: "down",
   },
 };
+
+/** The exchange's marks to resume by, both of one subscription. */
+export interface Marks {
+  readonly initialClk: string;
+  readonly clk: string;
+}
+
+/** As INITIAL, for whoever has the books of an earlier life: they are good from these marks on, and stale until the exchange has answered. */
+export function initialAt({ initialClk, clk }: Marks): State {
+  return { kind: "stopped", memory: { ...INITIAL.memory, initialClk, clk, said: "stale" } };
+}
+
+export function marksOf({ memory: { initialClk, clk } }: State): Marks | null {
+  return initialClk === null || clk === null ? null : { initialClk, clk };
+}
 
 export type StateKind = State["kind"];
 export type EventKind = Event["kind"];
@@ -351,8 +366,7 @@ function authenticate({ memory }: State, _event: Event, { settings }: Given): St
 
 function subscribe(state: StateOf<"authenticating">, event: EventOf<"success">, { settings }: Given): Step {
   if (event.id !== AUTHENTICATION_ID) return stay(state);
-  const { initialClk, clk } = state.memory;
-  const resume = initialClk !== null && clk !== null ? { initialClk, clk } : null;
+  const resume = marksOf(state);
   return {
     state: { kind: "subscribing", memory: { ...state.memory, refusedTokens: 0 }, group: null },
     actions: [awaiting(settings.requestMs), { kind: "subscribe", id: state.memory.subscription, resume }],

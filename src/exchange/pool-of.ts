@@ -7,8 +7,8 @@ export interface PoolPlan {
   readonly base: MarketFilter;
   readonly shards: readonly MarketFilter[];
   readonly demand: Omit<DemandOptions, "base"> & { readonly enabled: boolean };
-  /** Makes one connection's client; its session is shared. */
-  readonly client: (name: string, filter: MarketFilter) => ExchangeClient;
+  /** Makes one connection's client, the `n`th (from 0); its session is shared. */
+  readonly client: (name: string, filter: MarketFilter, n: number) => ExchangeClient;
   /** All are stopped: the session may go. */
   readonly stopped: () => void;
 }
@@ -49,5 +49,5 @@ function byDemand({ base, demand, client, stopped }: PoolPlan, world: PoolWorld)
 }
 
 function clientsFor(filters: readonly (MarketFilter | null)[], client: PoolPlan["client"]): ExchangeClient[] {
-  return filters.map((filter, n) => client(`exchange-${n + 1}`, filter ?? {}));
+  return filters.map((filter, n) => client(`exchange-${n + 1}`, filter ?? {}, n));
 }

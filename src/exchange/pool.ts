@@ -4,6 +4,7 @@ import { ChangeBatch } from "../market/batch.ts";
 import type { MarketFilter } from "../market/filter.ts";
 import type { Sink, SourceState } from "../market/types.ts";
 import type { ExchangeClient, Upstream } from "./client.ts";
+import type { Marks } from "./connection.ts";
 
 export interface PoolWorld {
   readonly clock: Clock;
@@ -58,7 +59,8 @@ export class ExchangePool implements Upstream {
     if (want !== undefined) this.want = want;
     this.#clients = clients;
     this.#filters = [...filters];
-    this.#states = clients.map(() => "down");
+    this.#states = clients.map(({ sourceState }) => sourceState);
+    if (this.#carrying().length > 0) this.sourceState = this.#worst();
     this.#world = world;
   }
 
@@ -99,6 +101,10 @@ export class ExchangePool implements Upstream {
   }
   get bytes(): number {
     return this.#sum((client) => client.bytes);
+  }
+  get allMarks(): readonly Marks[] | null {
+    const marks = this.#carrying().map((n) => this.#clients[n]?.marks ?? null);
+    return marks.every((each) => each !== null) ? marks : null;
   }
   /** What each part is to carry from now on. */
   carry(filters: readonly (MarketFilter | null)[]): void {
@@ -201,11 +207,15 @@ export class ExchangePool implements Upstream {
 
   /** The worst of the parts, when it is another than it was. */
   #tell(reason: string): void {
-    const states = this.#carrying().map((n) => this.#states[n] as SourceState);
-    const state = states.includes("down") ? "down" : states.includes("stale") ? "stale" : "live";
+    const state = this.#worst();
     if (state === this.sourceState) return;
     this.sourceState = state;
     this.#sink?.state(state, reason);
+  }
+
+  #worst(): SourceState {
+    const states = this.#carrying().map((n) => this.#states[n]);
+    return states.includes("down") ? "down" : states.includes("stale") ? "stale" : "live";
   }
 
   #carrying(): number[] {

@@ -4,7 +4,18 @@ import type { Random } from "../base/random.ts";
 import type { Address, Dial, TlsClientOptions } from "../base/socket.ts";
 import type { SourceState } from "../market/types.ts";
 import type { ServerMessage, StatusMessage } from "../wire/esa.ts";
-import { type Action, type ChangeFacts, type Event, INITIAL, type Settings, type State, step } from "./connection.ts";
+import {
+  type Action,
+  type ChangeFacts,
+  type Event,
+  INITIAL,
+  initialAt,
+  type Marks,
+  marksOf,
+  type Settings,
+  type State,
+  step,
+} from "./connection.ts";
 import type { TokenOutcome } from "./identity.ts";
 import { Link } from "./link.ts";
 import type { Session } from "./session.ts";
@@ -21,6 +32,8 @@ export interface StreamOptions {
   readonly lineBytesMax: number;
   /** Heartbeat, silence and waits: see `Settings`. */
   readonly settings: Settings;
+  /** Where whoever takes the changes stands already, by an earlier life's books of the same criteria. */
+  readonly resumeFrom?: Marks;
 }
 
 /** What a client needs of the world. */
@@ -74,7 +87,7 @@ export abstract class ExchangeStream {
   readonly #options: StreamOptions;
   readonly #world: ExchangeWorld;
   readonly #change: Event & { readonly change: ChangeHead };
-  #state: State = INITIAL;
+  #state: State;
   #link: Link | null = null;
   #timer: Timer | null = null;
   #tokenUsed = "";
@@ -89,6 +102,8 @@ export abstract class ExchangeStream {
     this.#options = options;
     this.#world = world;
     this.#change = { kind: "change", change };
+    this.#state = options.resumeFrom === undefined ? INITIAL : initialAt(options.resumeFrom);
+    if (options.resumeFrom !== undefined) this.sourceState = "stale";
   }
 
   /** The request, but for its id and clocks; the same criteria every time, as the exchange takes clks only with the criteria that they were given for. */
@@ -106,6 +121,11 @@ export abstract class ExchangeStream {
   /** Where the connection stands, and why where it waits. */
   get state(): State {
     return this.#state;
+  }
+
+  /** Where to resume from, as of the last change handed over; null before there is anything. Half a message in segments is not counted. */
+  get marks(): Marks | null {
+    return marksOf(this.#state);
   }
 
   protected begin(): void {

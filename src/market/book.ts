@@ -37,7 +37,7 @@ const STARTING_SLOTS = 3;
 export class Book {
   readonly id: MarketId;
   /** The sequence of the batch that first spoke of it. */
-  readonly born: number;
+  born: number;
   /** Counts the cache's markets in the order in which they were first heard of; never used twice. */
   readonly ordinal: number;
   facts: MarketFacts = NO_FACTS;

@@ -44,6 +44,17 @@ const LOST_MAX = 4_096;
 /** So many gaps are remembered; who comes back from before the end of an older one gets an image. */
 const GAPS_MAX = 64;
 
+/** What a cache knows beside its books, to be put back after a restart. Sequences are the epoch's. */
+export interface CacheMemory {
+  readonly reach: number;
+  readonly membershipFrom: number;
+  readonly gaps: readonly { readonly from: number; readonly to: number }[];
+  readonly lost: readonly LostMarket[];
+}
+
+/** What a book knows beside its values: when it last changed, was first heard of, and became another to filters. */
+export type BookMemory = Pick<Book, "last" | "born" | "filterChanged">;
+
 /** One of the source's streams: what of it is not whole yet. */
 interface Shard {
   /** The sequence of the first segment of the image that is coming in; `NO_IMAGE`: none is. */
@@ -93,6 +104,8 @@ export class Cache {
   #syncFrom: number | null = null;
   /** What was missed before synchronisations: whoever knows a sequence within may have seen values that were gone again at its end, which nothing here tells. */
   readonly #gaps: { readonly from: number; readonly to: number }[] = [];
+  /** Numbers that an earlier life may have given after what was put back here; null once the source has answered. */
+  #beyond: { readonly from: number; readonly to: number } | null = null;
   /** It continues what was here before: who knows an earlier sequence can still be told what changed. */
   #syncContinues = false;
   /** What the sequence was at each sweep, oldest first, as far back as retention goes. */
@@ -222,6 +235,63 @@ export class Cache {
     if (this.#syncContinues) return;
     this.#retainedFrom = this.sequence;
     this.#marks.length = 0;
+  }
+
+  // ---- being put back after a restart ----
+
+  get memory(): CacheMemory {
+    return { reach: this.reach, membershipFrom: this.membershipFrom, gaps: this.#gaps, lost: this.#lost };
+  }
+
+  /** Books of an earlier life are about to be put back, as of `position`, whose epoch goes on; batches that came after it may be applied in between. */
+  beginRestore({ epoch, sequence }: Position, { reach, membershipFrom, gaps, lost }: CacheMemory): void {
+    if (this.sequence > 0) throw new Error("books are put back into an empty cache only");
+    this.epoch = epoch;
+    this.sequence = sequence;
+    this.membershipFrom = membershipFrom;
+    this.#gaps.push(...gaps);
+    this.#lost.push(...lost);
+    this.#retainedFrom = reach;
+  }
+
+  /** One whole market as it was. Of its values it is known only that they are no younger than `last`: who knows less gets an image of it. */
+  restore(batch: ChangeBatch, { last, born, filterChanged }: BookMemory): void {
+    const id = batch.ids[0] as MarketId;
+    // What batches said of it meanwhile is in it.
+    const partial = this.#books.get(id);
+    if (partial !== undefined) this.#drop(partial);
+    const { sequence, pt } = this;
+    this.sequence = last;
+    this.pt = batch.pt;
+    empty(this.#touched);
+    this.#play(batch.tape, batch.length, batch, NO_IMAGE, null);
+    this.sequence = sequence;
+    this.pt = Math.max(pt, batch.pt);
+    Object.assign(this.#books.get(id) as Book, { born, filterChanged });
+  }
+
+  /** All books are back. Numbers go on from `to`; the earlier life may have given those before it, to people who have seen what is not here. */
+  endRestore(to: number): void {
+    const from = this.sequence;
+    this.#missed(from, to);
+    this.sequence = to;
+    this.#beyond = { from, to };
+    this.#marks.push({ at: this.#clock.monotonic(), sequence: from });
+  }
+
+  /** The source has answered: nobody knows more than the books do any longer. */
+  confirm(): void {
+    this.#beyond = null;
+  }
+
+  /** False from when books were put back until the source has answered. */
+  get isConfirmed(): boolean {
+    return this.#beyond === null;
+  }
+
+  /** Whoever knows this sequence may have seen more than was put back. */
+  isBeyond(sequence: number): boolean {
+    return this.#beyond !== null && sequence > this.#beyond.from && sequence < this.#beyond.to;
   }
 
   /** The books that the last batch took away: an image came without them. */
