@@ -6,7 +6,7 @@ import { jsonLog, type Log, type LogLevel } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import type { Config } from "./config.ts";
 import { httpDoor } from "./edge/http.ts";
-import { bunServe } from "./edge/server.ts";
+import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunDial } from "./edge/sockets.ts";
 import { bunPost, EXCHANGE_DEFAULTS, ExchangeClient, type Upstream } from "./exchange/client.ts";
 import type { Credentials } from "./exchange/identity.ts";
@@ -17,6 +17,7 @@ import { Cache } from "./market/cache.ts";
 import type { MarketFilter } from "./market/filter.ts";
 import { FIELD, type FieldSet, type Sink } from "./market/types.ts";
 import { Bookshop } from "./ops/bookshop.ts";
+import type { MetricsSources } from "./ops/metrics-list.ts";
 
 /** What a started gateway is known by. */
 export interface Gateway {
@@ -30,6 +31,7 @@ export interface Gateway {
   readonly sseUrl: string | null;
   readonly esaPort: number | null;
   readonly esaTlsPort: number | null;
+  readonly metricsUrl: string | null;
   /** True once the exchange's first image is whole. */
   readonly isReady: boolean;
   /** Tells users to come back, closes everything; resolves when all is closed, `stopMsMax` later at the latest. */
@@ -76,7 +78,8 @@ export function stderrLog(level: LogLevel): Log {
 }
 
 /** Holds the stream and the books and serves nobody: what feeds edges elsewhere. */
-function ingest({ doors }: Config, source: Upstream, cache: Cache, clock: Clock): Gateway {
+async function ingest(config: Config, source: Upstream, cache: Cache, clock: Clock): Promise<Gateway> {
+  const { doors } = config;
   let timer: Timer = clock.after(SWEEP_MS, sweep);
   function sweep(): void {
     cache.sweep();
@@ -89,6 +92,8 @@ function ingest({ doors }: Config, source: Upstream, cache: Cache, clock: Clock)
     doors.http,
     httpDoor({ info, tokens: NOBODY, isReady: ready, books: new Bookshop(cache), page: new Map() }),
   );
+  const sources = { role: "ingest", isReady: ready, feeds: { market: source }, cache, users: null };
+  const metrics = await metricsDoor(config, sources, clock);
   source.start(collecting(sink, source, ready));
   return {
     source,
@@ -100,11 +105,13 @@ function ingest({ doors }: Config, source: Upstream, cache: Cache, clock: Clock)
     sseUrl: null,
     esaPort: null,
     esaTlsPort: null,
+    metricsUrl: metricsUrl(config, metrics),
     get isReady() {
       return ready();
     },
     async stop() {
       http.stop();
+      metrics?.stop();
       timer.cancel();
       source.stop();
     },
@@ -124,6 +131,21 @@ export function collecting(sink: Sink, source: Upstream, isLive: () => boolean):
     },
     state: (state, reason) => sink.state(state, reason),
   };
+}
+
+/** Where scrapers come, loaded only where the configuration names it. */
+export async function metricsDoor(
+  { metrics }: Config,
+  sources: Omit<MetricsSources, "version">,
+  clock: Clock,
+): Promise<HttpServer | null> {
+  if (metrics === undefined) return null;
+  const { openMetrics } = await import("./ops/metrics.ts");
+  return openMetrics(metrics, { version: packageJson.version, ...sources }, clock);
+}
+
+export function metricsUrl({ metrics }: Config, server: HttpServer | null): string | null {
+  return server && metrics ? `${httpUrl(metrics.host, server.port)}metrics` : null;
 }
 
 /** What `/v1/info` says of every gateway. */

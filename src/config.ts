@@ -344,6 +344,20 @@ const Config = z.strictObject({
     })
     .prefault({})
     .describe("How users are told."),
+  metrics: z
+    .strictObject({
+      host: host(LISTEN_HOST).default("127.0.0.1"),
+      port: port(
+        `${LISTEN_PORT} With workers it is that of the process that holds the upstream; the others have the next ones.`,
+      ),
+      memoryBytesMax: bytes()
+        .optional()
+        .describe(
+          "What the load of memory is told against; absent: what the control group allows, or the machine has.",
+        ),
+    })
+    .optional()
+    .describe("Metrics for Prometheus at /metrics, on a port of their own."),
   log: z
     .strictObject({
       level: z

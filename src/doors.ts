@@ -8,6 +8,8 @@ import {
   gatewayInfo,
   httpUrl,
   isReady,
+  metricsDoor,
+  metricsUrl,
   reachable,
   streamOptions,
   trusted,
@@ -101,6 +103,37 @@ export async function openDoors(
     const front = isFront
       ? await openFront({ config, cache, source, session, tokens, clock, log, streams }, opened)
       : null;
+    const metrics = await metricsDoor(
+      config,
+      {
+        role: extras.worker === undefined ? "all" : "edge",
+        isReady: ready,
+        cache,
+        feeds: {
+          market: source,
+          ...(orders && { order: orders.client }),
+          ...Object.fromEntries(sports.map(({ sport, client }) => [sport, client])),
+        },
+        users: {
+          hub,
+          lobby,
+          tokens,
+          catalogue: front?.catalogue ?? null,
+          doors: {
+            websocket: websocket.traffic,
+            ...(sse && { sse: sse.traffic }),
+            ...(esa && { esa: esa.traffic }),
+            ...(esaTls && { esa_tls: esaTls.traffic }),
+          },
+          desks: {
+            ...(orders && { order: orders.desk }),
+            ...Object.fromEntries(sports.map(({ sport, desk }) => [sport, desk])),
+          },
+        },
+      },
+      clock,
+    );
+    if (metrics !== null) opened.push(metrics);
     const gateway: Gateway = {
       source,
       orders: orders?.client ?? null,
@@ -111,6 +144,7 @@ export async function openDoors(
       sseUrl: sse && doors.sse ? `http://${reachable(doors.sse.host)}:${sse.port}${STREAM_PATH}` : null,
       esaPort: esa?.port ?? null,
       esaTlsPort: esaTls?.port ?? null,
+      metricsUrl: metricsUrl(config, metrics),
       get isReady() {
         return ready();
       },
@@ -154,7 +188,7 @@ interface FrontWorld {
 async function openFront(
   world: FrontWorld,
   opened: { stop(): void }[],
-): Promise<{ http: HttpServer; https?: HttpServer }> {
+): Promise<{ catalogue: Catalogue; http: HttpServer; https?: HttpServer }> {
   const { config, cache, source, session, tokens, clock, log, streams } = world;
   const { doors } = config;
   const page = await pageFiles();
@@ -175,7 +209,7 @@ async function openFront(
   const https = doors.https && keep(opened, bunServe({ ...doors.https, tls: certificate(doors.https) }, handle));
   // Last, as `/v1/info` there says where the others are.
   const http = keep(opened, bunServe(doors.http, handle));
-  return https === undefined ? { http } : { http, https };
+  return https === undefined ? { catalogue, http } : { catalogue, http, https };
 }
 
 /** The account's orders: a connection of its own to the exchange with the login of the others, and the desk where they are handed out. */

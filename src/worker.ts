@@ -1,5 +1,5 @@
 import { createInterface } from "node:readline";
-import { collecting, exchangeSession, isReady, stderrLog, upstreamOf } from "./app.ts";
+import { collecting, exchangeSession, isReady, metricsDoor, stderrLog, upstreamOf } from "./app.ts";
 import { systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
@@ -44,12 +44,16 @@ async function startIngest({ config, bus }: WorkerOrder, log: Log): Promise<Runn
   const session = exchangeSession(config.exchange, clock, log);
   const source = await upstreamOf(config, session, clock, log);
   const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: { host: "", port: 0, path: bus } });
-  source.start(collecting(publisher, source, () => isReady(source, cache)));
+  const ready = () => isReady(source, cache);
+  const sources = { role: "ingest", isReady: ready, feeds: { market: source }, cache, users: null, bus: publisher };
+  const metrics = await metricsDoor(config, sources, clock);
+  source.start(collecting(publisher, source, ready));
   return {
     started: { http: null },
     async stop() {
       source.stop();
       publisher.stop();
+      metrics?.stop();
     },
   };
 }

@@ -44,7 +44,7 @@ export class Workers {
     const shared = withPorts(withSecret(config));
     const bus = join(this.#folder, "bus.sock");
     const names = ["ingest", ...Array.from({ length: config.workers }, (_, n) => `edge-${n + 1}`)];
-    this.#workers = names.map((name) => new Worker({ name, config: shared, bus }, log));
+    this.#workers = names.map((name, n) => new Worker({ name, config: withMetricsPort(shared, n), bus }, log));
   }
 
   /** Resolves when all serve, with what the front said. */
@@ -153,6 +153,13 @@ function withSecret(config: Config): Config {
   if (config.sessions.secret !== undefined) return config;
   const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url");
   return { ...config, sessions: { ...config.sessions, secret } };
+}
+
+/** Each process has metrics of its own. */
+function withMetricsPort(config: Config, n: number): Config {
+  const { metrics } = config;
+  if (metrics === undefined || metrics.port === 0) return config;
+  return { ...config, metrics: { ...metrics, port: metrics.port + n } };
 }
 
 /** Doors at "any free port" must all mean the same one. */

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FAULTS } from "../src/base/errors.ts";
 import { configPage } from "./config-page.ts";
+import { metricsPage } from "./metrics-page.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
@@ -59,6 +60,12 @@ describe("docs/decisions/dependencies.md", () => {
 describe("docs/CONFIG.md", () => {
   test("is what the schema says; `node bin/bun.js test/config-page.ts` writes it anew", () => {
     expect(read("docs/CONFIG.md")).toBe(configPage());
+  });
+});
+
+describe("docs/METRICS.md", () => {
+  test("is what is told; `node bin/bun.js test/metrics-page.ts` writes it anew", () => {
+    expect(read("docs/METRICS.md")).toBe(metricsPage());
   });
 });
 

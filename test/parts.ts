@@ -30,6 +30,14 @@ export function chromium(): Part {
   return missing("Chromium", "apt-get install chromium, or set ODDSWIRE_CHROMIUM to its path");
 }
 
+/** Prometheus's own judge of what a scraper is given. */
+export function promtool(): Part {
+  const places = [process.env.ODDSWIRE_PROMTOOL, "/usr/bin/promtool", "/usr/local/bin/promtool"];
+  const path = places.find((place) => place !== undefined && existsSync(place));
+  if (path !== undefined) return { kind: "present", name: "promtool", path };
+  return missing("promtool", "apt-get install prometheus, or set ODDSWIRE_PROMTOOL to its path");
+}
+
 /** A Python with the real betfairlightweight; made in `.venv` on the first call, which takes half a minute and needs PyPI. */
 export function betfairlightweight(): Part {
   return python("betfairlightweight");
@@ -50,7 +58,7 @@ export function networkNamespace(): Part {
 
 /** The parts that are not there; `test/run.ts` says so at the end, and in CI counts each as a failure. */
 export function missingParts(): Extract<Part, { kind: "missing" }>[] {
-  const parts = [recordings(), chromium(), betfairlightweight(), flumine(), networkNamespace()];
+  const parts = [recordings(), chromium(), promtool(), betfairlightweight(), flumine(), networkNamespace()];
   return parts.filter((part) => part.kind === "missing");
 }
 

@@ -28,6 +28,7 @@ export const demo: Command = {
     "sse-port": { value: "PORT", help: "Server-sent events (8083, or a free port)." },
     "esa-port": { value: "PORT", help: "The exchange's own protocol on plain TCP (8082, or a free port)." },
     "esa-tls-port": { value: "PORT", help: "The exchange's own protocol on TLS (8443, or a free port)." },
+    "metrics-port": { value: "PORT", help: "Metrics for Prometheus (8084, or a free port)." },
     "https-port": { value: "PORT", help: "Page, REST and login on TLS (8444, or a free port)." },
     log: LOG_OPTION,
   },
@@ -91,7 +92,8 @@ async function startDemoGateway(
       esaTls: { host: HOST, port: ports.esaTls, certFile, keyFile },
       https: { host: HOST, port: ports.https, certFile, keyFile },
     };
-    return startGateway(parseConfig({ exchange, doors, visitors, orders, sports }), {
+    const metrics = { host: HOST, port: ports.metrics };
+    return startGateway(parseConfig({ exchange, doors, visitors, orders, sports, metrics }), {
       log,
       demo: { session: SESSION, appKey },
     });
@@ -107,6 +109,7 @@ interface Ports {
   readonly esa: number;
   readonly esaTls: number;
   readonly https: number;
+  readonly metrics: number;
 }
 
 /** The ports asked for, else the usual ones, else (where another program has one of those) free ones. */
@@ -119,12 +122,15 @@ async function onUsualPorts(call: Call, attempt: (ports: Ports) => Promise<Gatew
     esa: given("esa-port") ?? usual.esa,
     esaTls: given("esa-tls-port") ?? usual.esaTls,
     https: given("https-port") ?? usual.https,
+    metrics: given("metrics-port") ?? usual.metrics,
   });
   try {
-    return await attempt(ports({ http: 8080, ws: 8081, sse: 8083, esa: 8082, esaTls: 8443, https: 8444 }));
+    return await attempt(
+      ports({ http: 8080, ws: 8081, sse: 8083, esa: 8082, esaTls: 8443, https: 8444, metrics: 8084 }),
+    );
   } catch (error) {
     if (!(error instanceof OddswireError && error.code === "PORT_IN_USE")) throw error;
-    return attempt(ports({ http: 0, ws: 0, sse: 0, esa: 0, esaTls: 0, https: 0 }));
+    return attempt(ports({ http: 0, ws: 0, sse: 0, esa: 0, esaTls: 0, https: 0, metrics: 0 }));
   }
 }
 
@@ -156,6 +162,7 @@ function welcome(call: Call, upstream: RunningExchange, gateway: Gateway): strin
     `  ESA (TCP)    ${HOST}:${gateway.esaPort}`,
     `  ESA (TLS)    ${HOST}:${gateway.esaTlsPort}`,
     `  REST         ${page}v1/markets`,
+    `  Metrics      ${gateway.metricsUrl}`,
     `  Credentials  appKey ${DEMO_ACCOUNT.appKey}, session ${SESSION}`,
     ...(call.number("punters", 0, 1_000)
       ? [`  Orders       all by that session, those of alpha-1 and alpha-2 by ${ALPHA.token}`]

@@ -105,6 +105,7 @@ export class CatchUpWriter {
     catchUp.begun = true;
     subscription.sentAt = hub.clock.monotonic();
     hub.messagesOut++;
+    subscription.session.traffic.frames++;
     return hub.send(subscription.session, out);
   }
 

@@ -116,6 +116,11 @@ export class Hub implements Follower {
     this.#catchUp = new CatchUpWriter(this);
   }
 
+  /** Sessions that are not in step. */
+  get behind(): ReadonlySet<Session> {
+    return this.#behind;
+  }
+
   // ---- the source's side ----
 
   batch(batch: ChangeBatch): void {
@@ -653,6 +658,7 @@ export class Hub implements Follower {
 
   #open(session: Session, length: number, out: TextWriter): void {
     const { framing } = session.outlet;
+    session.traffic.frames++;
     out.reserve(length + framing.overheadMax);
     out.length += framing.before(out.bytes, out.length, length);
   }

@@ -1,4 +1,5 @@
 import type { Goodbye } from "../base/errors.ts";
+import type { Traffic } from "./traffic.ts";
 
 /** How one message becomes bytes on a wire: what stands before and after it. */
 export interface Framing {
@@ -15,6 +16,8 @@ export interface Outlet {
   readonly framing: Framing;
   /** True where the door's extensions may be spoken (WebSocket, SSE); a plain ESA client never sees them. */
   readonly extensions: boolean;
+  /** What the door counts; absent where nobody asks. */
+  readonly traffic?: Traffic;
   /** Hands bytes over; returns how many were taken. Fewer than given: the door calls `Session.drained` when there is room. */
   write(bytes: Uint8Array): number;
   /** Says goodbye in the door's dialect and closes. The hub has let go of the session already. */

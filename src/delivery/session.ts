@@ -5,12 +5,17 @@ import type { Hub } from "./hub.ts";
 import { Outbox } from "./outbox.ts";
 import type { Outlet } from "./outlet.ts";
 import type { Subscription } from "./subscription.ts";
+import { Traffic } from "./traffic.ts";
+
+/** Of doors that do not count. */
+const UNCOUNTED = new Traffic();
 
 /** One user's connection, as the hub sees it; what its door calls. */
 export class Session {
   readonly outlet: Outlet;
   readonly visitor: Visitor;
   readonly outbox: Outbox;
+  readonly traffic: Traffic;
   /** The one slot of all its cadences. */
   readonly slot: number;
   readonly subscriptions = new Map<number, Subscription>();
@@ -28,6 +33,7 @@ export class Session {
     this.visitor = visitor;
     this.slot = slot;
     this.outbox = new Outbox(outlet);
+    this.traffic = outlet.traffic ?? UNCOUNTED;
   }
 
   /** One control message (JSON text, ASCII), in order with everything else. */

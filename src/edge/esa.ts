@@ -2,8 +2,8 @@ import type { Goodbye } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Listen, Listener, ListenOptions, Socket, SocketHandler } from "../base/socket.ts";
 import type { Framing, Outlet } from "../delivery/outlet.ts";
+import { Traffic } from "../delivery/traffic.ts";
 import { LineReader } from "../wire/lines.ts";
-import type { Deadlines } from "./deadlines.ts";
 import type { Lobby } from "./lobby.ts";
 import { Outgoing } from "./outgoing.ts";
 import { framed, type Visit } from "./visit.ts";
@@ -20,11 +20,14 @@ export interface DoorOptions {
 
 /** The exchange's own door: TCP or TLS, JSON lines ended by CRLF. A client of the exchange comes in here and notices nothing. */
 export class EsaDoor {
+  readonly traffic = new Traffic();
   readonly #listener: Listener;
 
   constructor({ listen, at, lobby, log }: DoorOptions) {
     const leaving = Outgoing.deadlines(lobby.clock);
-    this.#listener = listen(at, (socket) => (lobby.hasRoom() ? new EsaConnection(socket, lobby, leaving, log) : null));
+    this.#listener = listen(at, (socket) =>
+      lobby.hasRoom() ? new EsaConnection(new Outgoing(socket, leaving, this.traffic), this.traffic, lobby, log) : null,
+    );
   }
 
   get port(): number {
@@ -70,10 +73,10 @@ class EsaConnection implements SocketHandler {
   readonly #lines = new LineReader(LINE_BYTES_MAX);
   readonly #onLine = (bytes: Uint8Array, start: number, end: number) => this.#line(bytes, start, end);
 
-  constructor(socket: Socket, lobby: Lobby, leaving: Deadlines<Outgoing>, log: Log) {
+  constructor(outgoing: Outgoing, traffic: Traffic, lobby: Lobby, log: Log) {
     this.#lobby = lobby;
     this.#log = log;
-    this.#outlet = new EsaOutlet(new Outgoing(socket, leaving), lobby);
+    this.#outlet = new EsaOutlet(outgoing, traffic, lobby);
     lobby.opened();
   }
 
@@ -113,11 +116,13 @@ class EsaConnection implements SocketHandler {
 class EsaOutlet implements Outlet {
   readonly framing = CRLF;
   readonly extensions = false;
+  readonly traffic: Traffic;
   readonly outgoing: Outgoing;
   readonly visit: Visit;
 
-  constructor(outgoing: Outgoing, lobby: Lobby) {
+  constructor(outgoing: Outgoing, traffic: Traffic, lobby: Lobby) {
     this.outgoing = outgoing;
+    this.traffic = traffic;
     this.visit = lobby.enter(this);
   }
 

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Socket } from "../base/socket.ts";
+import { Traffic } from "../delivery/traffic.ts";
 import { Deadlines } from "./deadlines.ts";
 
 /** How long a peer whose socket is full may take to make room for what we say last, before it is reset. */
@@ -14,6 +15,7 @@ const NONE: Uint8Array = new Uint8Array(0);
 export class Outgoing {
   readonly #socket: Socket;
   readonly #deadlines: Deadlines<Outgoing>;
+  readonly #traffic: Traffic;
   /** The socket has taken a part of a message; the hub holds the rest. */
   #midMessage = false;
   /** A control frame that waits, and whether the socket has taken a part of it. */
@@ -26,9 +28,11 @@ export class Outgoing {
     return new Deadlines<Outgoing>(clock, LAST_WORDS_MS_MAX, (outgoing) => outgoing.#socket.destroy());
   }
 
-  constructor(socket: Socket, deadlines: Deadlines<Outgoing>) {
+  constructor(socket: Socket, deadlines: Deadlines<Outgoing>, traffic = new Traffic()) {
     this.#socket = socket;
     this.#deadlines = deadlines;
+    this.#traffic = traffic;
+    traffic.opened++;
   }
 
   get isLeaving(): boolean {
@@ -38,7 +42,7 @@ export class Outgoing {
   /** Whole messages, or the rest of what was not taken before. Returns how many bytes were taken. */
   write(bytes: Uint8Array): number {
     if (this.#lastWords !== null || !this.#flushControl()) return 0;
-    const taken = this.#socket.write(bytes);
+    const taken = this.#give(bytes);
     this.#midMessage = taken < bytes.length && (taken > 0 || this.#midMessage);
     this.#flushControl();
     return taken;
@@ -67,23 +71,31 @@ export class Outgoing {
     return false;
   }
 
-  /** The connection is over. */
+  /** The connection is over; called once. */
   closed(): void {
+    this.#traffic.closed++;
     this.#lastWords ??= NONE;
     this.#deadlines.drop(this);
+  }
+
+  #give(bytes: Uint8Array): number {
+    const taken = this.#socket.write(bytes);
+    this.#traffic.writes++;
+    this.#traffic.bytes += taken;
+    return taken;
   }
 
   /** False: one still waits, and the socket is full. */
   #flushControl(): boolean {
     if (this.#midMessage || this.#control.length === 0) return true;
-    const taken = this.#socket.write(this.#control);
+    const taken = this.#give(this.#control);
     this.#control = this.#control.subarray(taken);
     this.#controlBegun = this.#control.length > 0 && (taken > 0 || this.#controlBegun);
     return this.#control.length === 0;
   }
 
   #sayLast(words: Uint8Array): void {
-    const taken = this.#socket.write(words);
+    const taken = this.#give(words);
     this.#lastWords = words.subarray(taken);
     if (taken < words.length) return;
     this.#deadlines.drop(this);

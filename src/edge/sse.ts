@@ -4,6 +4,7 @@ import { type Random, randomInt } from "../base/random.ts";
 import type { Listener, Socket, SocketHandler } from "../base/socket.ts";
 import { Wheel } from "../base/wheel.ts";
 import type { Outlet } from "../delivery/outlet.ts";
+import { Traffic } from "../delivery/traffic.ts";
 import { asciiJson } from "../wire/text.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { DoorOptions } from "./esa.ts";
@@ -34,6 +35,7 @@ export interface SseDoorOptions extends DoorOptions {
 interface Shared {
   readonly lobby: Lobby;
   readonly log: Log;
+  readonly traffic: Traffic;
   readonly random: Random;
   readonly origins: readonly string[];
   readonly requests: Deadlines<SseConnection>;
@@ -46,6 +48,7 @@ interface Shared {
  * and for a browser's EventSource. HTTP over plain sockets, on a port of its own: docs/decisions/0010-sse.md has the figures.
  */
 export class SseDoor {
+  readonly traffic = new Traffic();
   readonly #listener: Listener;
 
   constructor({ listen, at, lobby, log, random, origins = [] }: SseDoorOptions) {
@@ -53,6 +56,7 @@ export class SseDoor {
     const shared: Shared = {
       lobby,
       log,
+      traffic: this.traffic,
       random,
       origins,
       requests: new Deadlines(clock, REQUEST_MS_MAX, (connection) => connection.drop()),
@@ -97,7 +101,7 @@ class SseConnection implements SocketHandler {
   constructor(socket: Socket, shared: Shared) {
     this.#socket = socket;
     this.#shared = shared;
-    this.#outgoing = new Outgoing(socket, shared.leaving);
+    this.#outgoing = new Outgoing(socket, shared.leaving, shared.traffic);
     shared.lobby.opened();
     shared.requests.putOff(this);
   }
@@ -250,6 +254,7 @@ class SseConnection implements SocketHandler {
 class SseOutlet implements Outlet {
   readonly framing: EventFraming;
   readonly extensions = true;
+  readonly traffic: Traffic;
   readonly visit: Visit;
   /** When something was last written, monotonic milliseconds. */
   wroteAt: number;
@@ -260,6 +265,7 @@ class SseOutlet implements Outlet {
   constructor(outgoing: Outgoing, shared: Shared, { subscriptions }: StreamRequest) {
     this.#outgoing = outgoing;
     this.#shared = shared;
+    this.traffic = shared.traffic;
     this.framing = new EventFraming(subscriptions);
     this.visit = shared.lobby.enter(this);
     this.wroteAt = shared.lobby.clock.monotonic();

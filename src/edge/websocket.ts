@@ -2,6 +2,7 @@ import { FAULTS, type Goodbye } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Listener, Socket, SocketHandler } from "../base/socket.ts";
 import type { Outlet } from "../delivery/outlet.ts";
+import { Traffic } from "../delivery/traffic.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { DoorOptions } from "./esa.ts";
 import { closeFrame, controlFrame, FrameReader, type FrameSink, OPCODE, TEXT_FRAMES } from "./frames.ts";
@@ -23,6 +24,7 @@ export const PONG_MS_MAX = 15_000;
 interface Shared {
   readonly lobby: Lobby;
   readonly log: Log;
+  readonly traffic: Traffic;
   readonly handshakes: Deadlines<WebSocketConnection>;
   readonly quiet: Deadlines<WebSocketConnection>;
   readonly pongs: Deadlines<WebSocketConnection>;
@@ -34,6 +36,7 @@ interface Shared {
  * to `/v1/ws`. Framing is ours over plain sockets, as one shared write a user is what counts (design.md §7); no compression.
  */
 export class WebSocketDoor {
+  readonly traffic = new Traffic();
   readonly #listener: Listener;
 
   constructor({ listen, at, lobby, log }: DoorOptions) {
@@ -41,6 +44,7 @@ export class WebSocketDoor {
     const shared: Shared = {
       lobby,
       log,
+      traffic: this.traffic,
       handshakes: new Deadlines(clock, HANDSHAKE_MS_MAX, (connection) => connection.drop()),
       quiet: new Deadlines(clock, QUIET_MS_MAX, (connection) => connection.ping()),
       pongs: new Deadlines(clock, PONG_MS_MAX, (connection) => connection.drop()),
@@ -79,7 +83,7 @@ class WebSocketConnection implements SocketHandler, FrameSink {
   constructor(socket: Socket, shared: Shared) {
     this.#socket = socket;
     this.#shared = shared;
-    this.#outgoing = new Outgoing(socket, shared.leaving);
+    this.#outgoing = new Outgoing(socket, shared.leaving, shared.traffic);
     shared.lobby.opened();
     shared.handshakes.putOff(this);
   }
@@ -142,7 +146,7 @@ class WebSocketConnection implements SocketHandler, FrameSink {
     const response = Buffer.from(answer.response, "latin1");
     if (answer.kind === "refused") return this.#outgoing.leave(null, response);
     if (this.#outgoing.write(response) < response.length) return this.drop();
-    this.#outlet = new WebSocketOutlet(this.#outgoing, this.#shared.lobby);
+    this.#outlet = new WebSocketOutlet(this.#outgoing, this.#shared);
     this.#shared.quiet.putOff(this);
     this.#outlet.visit.greet();
     this.#read(answer.rest);
@@ -161,11 +165,13 @@ class WebSocketConnection implements SocketHandler, FrameSink {
 class WebSocketOutlet implements Outlet {
   readonly framing = TEXT_FRAMES;
   readonly extensions = true;
+  readonly traffic: Traffic;
   readonly visit: Visit;
   readonly #outgoing: Outgoing;
 
-  constructor(outgoing: Outgoing, lobby: Lobby) {
+  constructor(outgoing: Outgoing, { lobby, traffic }: Shared) {
     this.#outgoing = outgoing;
+    this.traffic = traffic;
     this.visit = lobby.enter(this);
   }
 
