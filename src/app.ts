@@ -9,6 +9,7 @@ import { httpDoor } from "./edge/http.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunDial } from "./edge/sockets.ts";
 import { bunPost, EXCHANGE_DEFAULTS, ExchangeClient, type Upstream } from "./exchange/client.ts";
+import type { Marks } from "./exchange/connection.ts";
 import type { Credentials } from "./exchange/identity.ts";
 import type { OrderClient } from "./exchange/orders.ts";
 import { IdentitySession, SESSION_DEFAULTS, type Session, shared, staticSession } from "./exchange/session.ts";
@@ -18,6 +19,7 @@ import type { MarketFilter } from "./market/filter.ts";
 import { FIELD, type FieldSet, type Sink } from "./market/types.ts";
 import { Bookshop } from "./ops/bookshop.ts";
 import type { MetricsSources } from "./ops/metrics-list.ts";
+import type { Books, Kept } from "./snapshot.ts";
 
 /** What a started gateway is known by. */
 export interface Gateway {
@@ -60,15 +62,40 @@ const NOBODY = { bySession: (): Goodbye => ({ code: "NOT_AUTHORIZED", message: "
 export async function startGateway(config: Config, extras: GatewayExtras = {}): Promise<Gateway> {
   const log = extras.log ?? stderrLog(config.log.level);
   const clock = systemClock;
-  const epoch = Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("base64url");
-  const cache = new Cache({ epoch, clock, ...config.cache });
+  const books = await openBooks(config, clock, log);
+  const { cache } = books;
   const session = exchangeSession(config.exchange, clock, log);
-  const source = await upstreamOf(config, session, clock, log);
-  if (config.role === "ingest") return ingest(config, source, cache, clock);
+  const source = await upstreamOf(config, session, clock, log, books.resumeFrom);
+  if (config.role === "ingest") return ingest(config, source, books, clock);
   // A process that serves nobody loads no doors: they are memory that the books can have.
   const { openDoors } = await import("./doors.ts");
   const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
-  source.start(hub);
+  const kept = books.keep(source, hub);
+  source.start(kept.sink);
+  return keptAtStop(gateway, kept);
+}
+
+/** Books under an epoch of their own, or those of before, where a snapshot is kept. */
+export async function openBooks(config: Config, clock: Clock, log: Log): Promise<Books> {
+  const newCache = () => new Cache({ epoch: newEpoch(), clock, ...config.cache });
+  if (config.snapshot === undefined)
+    return { cache: newCache(), keep: (_, sink) => ({ sink, stop: () => Promise.resolve() }) };
+  const { snapshotBooks } = await import("./snapshot.ts");
+  return snapshotBooks(config, newCache, clock, log);
+}
+
+/** A name for whoever begins to number. */
+export function newEpoch(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("base64url");
+}
+
+function keptAtStop(gateway: Gateway, kept: Kept): Gateway {
+  const { stop } = gateway;
+  gateway.stop = async () => {
+    const last = kept.stop();
+    await stop();
+    await last;
+  };
   return gateway;
 }
 
@@ -78,8 +105,9 @@ export function stderrLog(level: LogLevel): Log {
 }
 
 /** Holds the stream and the books and serves nobody: what feeds edges elsewhere. */
-async function ingest(config: Config, source: Upstream, cache: Cache, clock: Clock): Promise<Gateway> {
+async function ingest(config: Config, source: Upstream, books: Books, clock: Clock): Promise<Gateway> {
   const { doors } = config;
+  const { cache } = books;
   let timer: Timer = clock.after(SWEEP_MS, sweep);
   function sweep(): void {
     cache.sweep();
@@ -94,8 +122,9 @@ async function ingest(config: Config, source: Upstream, cache: Cache, clock: Clo
   );
   const sources = { role: "ingest", isReady: ready, feeds: { market: source }, cache, users: null };
   const metrics = await metricsDoor(config, sources, clock);
-  source.start(collecting(sink, source, ready));
-  return {
+  const kept = books.keep(source, sink);
+  source.start(collecting(kept.sink, source, ready));
+  const gateway: Gateway = {
     source,
     orders: null,
     cache,
@@ -116,6 +145,7 @@ async function ingest(config: Config, source: Upstream, cache: Cache, clock: Clo
       source.stop();
     },
   };
+  return keptAtStop(gateway, kept);
 }
 
 /** A sink after which what was read and decoded is collected. */
@@ -187,11 +217,19 @@ export function trusted({ caFile }: Config["exchange"]): string | undefined {
 }
 
 /** One connection, unless more are asked for. */
-export async function upstreamOf(config: Config, session: Session, clock: Clock, log: Log): Promise<Upstream> {
+export async function upstreamOf(
+  config: Config,
+  session: Session,
+  clock: Clock,
+  log: Log,
+  resumeFrom: readonly Marks[] = [],
+): Promise<Upstream> {
   const { filter, shards, demand } = config.exchange;
-  if (shards.length === 0 && !demand.enabled) return exchangeClient(config, "exchange", filter, session, clock, log);
+  if (shards.length === 0 && !demand.enabled)
+    return exchangeClient(config, "exchange", filter, session, clock, log, resumeFrom[0]);
   const { poolOf } = await import("./exchange/pool-of.ts");
-  const client = (name: string, of: MarketFilter) => exchangeClient(config, name, of, shared(session), clock, log);
+  const client = (name: string, of: MarketFilter, n: number) =>
+    exchangeClient(config, name, of, shared(session), clock, log, resumeFrom[n]);
   return poolOf({ base: filter, shards, demand, client, stopped: () => session.stop() }, { clock, log });
 }
 
@@ -202,10 +240,12 @@ function exchangeClient(
   session: Session,
   clock: Clock,
   log: Log,
+  resumeFrom?: Marks,
 ): ExchangeClient {
   const { ladderLevels, conflateMs } = exchange;
   const options = {
     ...streamOptions(exchange, name),
+    ...(resumeFrom && { resumeFrom }),
     filter,
     fields: carriedFields(exchange),
     ladderLevels,

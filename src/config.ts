@@ -358,6 +358,18 @@ const Config = z.strictObject({
     })
     .optional()
     .describe("Metrics for Prometheus at /metrics, on a port of their own."),
+  snapshot: z
+    .strictObject({
+      file: z
+        .string()
+        .min(1)
+        .describe(
+          "Where the books are kept for a restart: a file that is this gateway's alone, some kilobytes for each market and three times that while it is written.",
+        ),
+      everyMs: ms().min(1000).default(60_000).describe("How often it is written; it also is at a stop."),
+    })
+    .optional()
+    .describe("The books as a file: after a restart they are there at once, and users come back by what changed."),
   log: z
     .strictObject({
       level: z
@@ -526,6 +538,10 @@ function contradictions(config: Config): string[] {
   const connections = (demand.enabled ? demand.connections : Math.max(1, shards.length)) + (orders.enabled ? 1 : 0);
   if (connections > CONNECTIONS_MAX)
     found.push(`exchange: that is ${connections} connections, and an account may have ${CONNECTIONS_MAX}`);
+  if (config.snapshot !== undefined && demand.enabled)
+    found.push(
+      "snapshot: with exchange.demand nobody knows after a restart what will be wanted; leave one of them out",
+    );
   if (role === "ingest" && demand.enabled)
     found.push("exchange.demand: an ingest has no users, so nobody would want a market, and none would be carried");
   return [...found, ...visitorContradictions(visitors, doors.certLogin !== undefined)];

@@ -10,6 +10,7 @@ import {
   isReady,
   metricsDoor,
   metricsUrl,
+  newEpoch,
   reachable,
   streamOptions,
   trusted,
@@ -71,8 +72,8 @@ export async function openDoors(
   const isFront = extras.worker?.front ?? true;
   const hub = new Hub({ cache, clock, ...config.delivery, ...(source.want && { want: source.want }) });
   const tokens = sessionsOf(config, clock);
-  const orders = config.orders.enabled ? orderStream(config, cache.epoch, session, clock, log) : null;
-  const sports = sportStreams(config, cache.epoch, session, clock, log);
+  const orders = config.orders.enabled ? orderStream(config, newEpoch(), session, clock, log) : null;
+  const sports = sportStreams(config, newEpoch(), session, clock, log);
   const sides: SideStreams = {
     ...(orders && { orderSubscription: orders.desk }),
     ...Object.fromEntries(sports.map(({ sport, desk }) => [SPORTS[sport].subscription, desk])),

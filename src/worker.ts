@@ -1,5 +1,5 @@
 import { createInterface } from "node:readline";
-import { collecting, exchangeSession, isReady, metricsDoor, stderrLog, upstreamOf } from "./app.ts";
+import { collecting, exchangeSession, isReady, metricsDoor, openBooks, stderrLog, upstreamOf } from "./app.ts";
 import { systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
@@ -39,21 +39,24 @@ async function startIngest({ config, bus }: WorkerOrder, log: Log): Promise<Runn
   const { BusPublisher } = await import("./cluster/publisher.ts");
   const { bunListen } = await import("./edge/sockets.ts");
   const clock = systemClock;
-  const epoch = Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("base64url");
-  const cache = new Cache({ epoch, clock, ...config.cache });
+  const books = await openBooks(config, clock, log);
+  const { cache } = books;
   const session = exchangeSession(config.exchange, clock, log);
-  const source = await upstreamOf(config, session, clock, log);
+  const source = await upstreamOf(config, session, clock, log, books.resumeFrom);
   const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: { host: "", port: 0, path: bus } });
   const ready = () => isReady(source, cache);
   const sources = { role: "ingest", isReady: ready, feeds: { market: source }, cache, users: null, bus: publisher };
   const metrics = await metricsDoor(config, sources, clock);
-  source.start(collecting(publisher, source, ready));
+  const kept = books.keep(source, publisher);
+  source.start(collecting(kept.sink, source, ready));
   return {
     started: { http: null },
     async stop() {
+      const last = kept.stop();
       source.stop();
       publisher.stop();
       metrics?.stop();
+      await last;
     },
   };
 }

@@ -208,8 +208,8 @@ export class Hub implements Follower {
    * that there is none of. A little less than it may be, so that the next message is not older.
    */
   get exchangeTime(): number {
-    if (this.#heardPt === 0) return Math.floor(this.clock.wall());
-    if (this.status !== null) return this.cache.pt;
+    if (this.cache.pt === 0) return Math.floor(this.clock.wall());
+    if (this.status !== null || this.#heardPt === 0) return this.cache.pt;
     const elapsedMs = this.clock.monotonic() - this.#heardAt;
     return Math.max(this.cache.pt, Math.floor(this.#heardPt + elapsedMs - EXCHANGE_TIME_BEHIND_MS));
   }
@@ -521,10 +521,16 @@ export class Hub implements Follower {
     else this.resumes++;
   }
 
-  /** Its clk is of a time that has not come here yet: an image would take it back. Where nobody else gives clks, it is just not one of ours. */
+  /**
+   * Its clk is of a time that has not come here yet: an image would take it back. Where nobody else gives clks, it is just not one of ours; but as long as the
+   * books are those of before a restart, a clk that we cannot tell to be older than they are may be younger.
+   */
   #isAhead({ request: { initialClk, clk }, initialClk: ours }: Subscription): boolean {
-    if (!this.#isFollowing || clk === null || initialClk !== ours) return false;
-    return (sequenceOf(clk) ?? 0) + this.cache.base > this.cache.sequence;
+    const { cache } = this;
+    if (clk === null) return false;
+    if (initialClk !== ours) return !cache.isConfirmed;
+    const since = (sequenceOf(clk) ?? 0) + cache.base;
+    return cache.isBeyond(since) || (this.#isFollowing && since > cache.sequence);
   }
 
   /** Answers those who were ahead and are no longer, or have waited for long enough to show that their clk is nobody's. */
