@@ -226,6 +226,7 @@ describe("a gateway with users in step, one behind and one let go", () => {
   test("tells what the process takes", () => {
     expect(figure("process_cpu_seconds_total")).toBeGreaterThan(0.1);
     expect(figure("process_open_fds")).toBeGreaterThan(5);
+    expect(figure("process_start_time_seconds")).toBeCloseTo(Date.now() / 1000 - performance.now() / 1000, 0);
     const [rss, limit] = [figure("process_resident_memory_bytes"), figure("oddswire_memory_limit_bytes")];
     expect(figure("oddswire_memory_load_ratio")).toBeCloseTo((rss as number) / (limit as number), 6);
     expect(figure("oddswire_event_loop_lag_seconds_count")).toBeGreaterThan(0);

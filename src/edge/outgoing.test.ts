@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { Traffic } from "../delivery/traffic.ts";
 import { VirtualClock } from "../sim/clock.ts";
 import { LAST_WORDS_MS_MAX, Outgoing } from "./outgoing.ts";
 import { TightSocket } from "./testing.ts";
@@ -11,6 +12,20 @@ function scene(room = Number.POSITIVE_INFINITY) {
   return { clock, socket, outgoing: new Outgoing(socket, Outgoing.deadlines(clock)) };
 }
 const bytes = (text: string) => Buffer.from(text);
+
+test("what is counted is what the socket took, the last words included, and that it is over", () => {
+  const { clock, socket } = scene(5);
+  const traffic = new Traffic();
+  const outgoing = new Outgoing(socket, Outgoing.deadlines(clock), traffic);
+  outgoing.write(bytes("<message>"));
+  expect(traffic).toMatchObject({ opened: 1, closed: 0, writes: 1, bytes: 5 });
+  socket.room = 99;
+  outgoing.write(bytes("age>"));
+  outgoing.control(bytes("(ping)"));
+  outgoing.leave(null, bytes("bye"));
+  outgoing.closed();
+  expect(traffic).toMatchObject({ opened: 1, closed: 1, writes: 4, bytes: 18 });
+});
 
 describe("a control frame", () => {
   test("goes out at once where there is room", () => {

@@ -61,7 +61,6 @@ export interface MetricsSources {
 /** What was asked for once for the whole of a scrape. */
 export interface Scrape extends MetricsSources {
   readonly now: number;
-  readonly startedAt: number;
   readonly process: ProcessFigures;
   readonly memoryLimitBytes: number;
 }
@@ -237,13 +236,16 @@ export const METRICS: readonly MetricDefinition[] = [
   gauge("process_resident_memory_bytes", "Memory that the process takes (RSS).", ({ process }) => process.rssBytes),
   gauge(
     "process_start_time_seconds",
-    "When the metrics were begun, seconds since the Unix epoch.",
-    (of) => of.startedAt,
+    "When the process began, seconds since the Unix epoch.",
+    ({ process }) => process.startedAt,
   ),
   gauge("process_open_fds", "Open files and sockets.", ({ process }) => process.openFiles),
   gauge("process_max_fds", "How many may be open.", ({ process }) => process.openFilesMax),
-  gauge("oddswire_heap_used_bytes", "The runtime's heap in use.", ({ process }) => process.heapUsedBytes),
-  gauge("oddswire_heap_size_bytes", "The runtime's heap.", ({ process }) => process.heapSizeBytes),
+  gauge(
+    "oddswire_heap_used_bytes",
+    "The runtime's heap in use, array buffers included.",
+    ({ process }) => process.heapUsedBytes,
+  ),
   gauge(
     "oddswire_memory_limit_bytes",
     "How much memory the process may take: metrics.memoryBytesMax, else what its control group allows, else what the machine has.",

@@ -4,10 +4,11 @@ import type { Clock, Timer } from "../base/clock.ts";
 
 /** What the process takes of the machine, asked anew each time. */
 export interface ProcessFigures {
+  /** Seconds since the Unix epoch. */
+  readonly startedAt: number;
   readonly cpuSeconds: number;
   readonly rssBytes: number;
   readonly heapUsedBytes: number;
-  readonly heapSizeBytes: number;
   /** Null where the system does not tell. */
   readonly openFiles: number | null;
   readonly openFilesMax: number | null;
@@ -15,12 +16,12 @@ export interface ProcessFigures {
 
 export function processFigures(): ProcessFigures {
   const { user, system } = process.cpuUsage();
-  const { rss, heapUsed, heapTotal } = process.memoryUsage();
+  const { rss, heapUsed } = process.memoryUsage();
   return {
+    startedAt: performance.timeOrigin / 1000,
     cpuSeconds: (user + system) / 1e6,
     rssBytes: rss,
     heapUsedBytes: heapUsed,
-    heapSizeBytes: heapTotal,
     openFiles: openFiles(),
     openFilesMax: openFilesMax(),
   };

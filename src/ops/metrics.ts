@@ -35,7 +35,6 @@ export class Metrics {
   readonly registry: RegistryType = new Registry();
   readonly lag: LoopLag;
   readonly #clock: Clock;
-  readonly #startedAt: number;
   readonly #memoryLimitBytes: number;
   readonly #sources: MetricsSources;
   #scrape: Scrape;
@@ -43,7 +42,6 @@ export class Metrics {
   constructor(sources: MetricsSources, clock: Clock, { memoryBytesMax }: MetricsOptions = {}) {
     this.#sources = sources;
     this.#clock = clock;
-    this.#startedAt = clock.wall() / 1000;
     this.#memoryLimitBytes = memoryBytesMax ?? memoryLimit();
     this.#scrape = this.#look();
     for (const definition of METRICS) this.#register(definition);
@@ -77,7 +75,6 @@ export class Metrics {
     return {
       ...this.#sources,
       now: this.#clock.monotonic(),
-      startedAt: this.#startedAt,
       process: processFigures(),
       memoryLimitBytes: this.#memoryLimitBytes,
     };
