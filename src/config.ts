@@ -202,6 +202,13 @@ const Visitor = z.strictObject({
   connectionsMax: z.int().min(1).default(1000).describe("Connections at a time."),
   subscriptionsMax: z.int().min(1).max(1000).default(20).describe("Subscriptions at a time on one WebSocket."),
   marketsMax: z.int().min(1).default(100_000).describe("Markets in one subscription."),
+  bytesPerSecondMax: z
+    .int()
+    .min(1024)
+    .optional()
+    .describe(
+      "Bytes of prices a second to one connection; who would get more is told less often, but of suspensions at once. Absent: no limit.",
+    ),
   orders: z
     .union([z.literal("account"), z.strictObject({ refPrefix: z.string().min(1) })])
     .optional()

@@ -1,7 +1,8 @@
 import type { Book } from "../market/book.ts";
 import { TextWriter } from "../wire/text.ts";
 import type { Hub } from "./hub.ts";
-import { type CatchUp, goesFirst, type Subscription } from "./subscription.ts";
+import type { Session } from "./session.ts";
+import { type CatchUp, goesFirst, isAnswer, type Subscription } from "./subscription.ts";
 
 /**
  * Writes one subscription's way into step, a message at a time: image, resume, or what it missed. Markets that stopped come first; the clk comes
@@ -30,6 +31,29 @@ export class CatchUpWriter {
     }
     if (last) return this.#finish(subscription, catchUp);
     return this.#write(subscription, catchUp, false);
+  }
+
+  /**
+   * Tells somebody whose allowance is spent of markets that stopped, on credit: each with all that it missed of it and without a clk, as other markets may have
+   * changed before. What finds no credit is told first when the allowance is back.
+   */
+  overtake(session: Session, stops: readonly (readonly [Subscription, Book])[]): void {
+    if (!session.outbox.isClear || session.allowance === null) return;
+    const hub = this.#hub;
+    const now = hub.clock.monotonic();
+    this.#out.clear();
+    for (const [subscription, book] of stops) {
+      const { from } = subscription.catchUp as CatchUp;
+      this.#entries.clear();
+      const since = subscription.sinceFor(book, from);
+      hub.encode(book, since, subscription.contract, this.#entries, since > 0);
+      if (this.#entries.length === 0) continue;
+      const head = hub.headText(null, hub.cache.pt, hub.status ?? subscription.said);
+      const text = `${subscription.prefix}${head},"mc":[`;
+      if (!session.allowance.borrow(text.length + this.#entries.length, now)) break;
+      this.#frame(subscription, text);
+    }
+    if (this.#out.length > 0) session.outbox.send(this.#out.bytes.subarray(0, this.#out.length));
   }
 
   /** Collects entries up to a message's size; true when the pass has no more. */
@@ -63,7 +87,7 @@ export class CatchUpWriter {
     const before = this.#entries.length;
     if (before > 0) this.#entries.byte(44);
     const start = this.#entries.length;
-    this.#hub.encode(book, since, subscription.contract, this.#entries, catchUp.kind === "behind");
+    this.#hub.encode(book, since, subscription.contract, this.#entries, since > 0 && !isAnswer(catchUp));
     if (this.#entries.length === start) this.#entries.length = before;
   }
 
@@ -77,7 +101,7 @@ export class CatchUpWriter {
     subscription.told = claim;
     const room = silent || this.#write(subscription, catchUp, true);
     if (subscription.catchUp === null) return room;
-    subscription.catchUp = { ...catchUp, kind: "behind", begun: false };
+    subscription.catchUp = { ...catchUp, kind: "behind", begun: false, fresh: null };
     this.#again(subscription.catchUp, claim);
     return room;
   }
@@ -90,23 +114,26 @@ export class CatchUpWriter {
   }
 
   #write(subscription: Subscription, catchUp: CatchUp, last: boolean): boolean {
-    const hub = this.#hub;
-    const entries = this.#entries;
-    const text = `${subscription.prefix}${this.#head(subscription, catchUp, last)},"mc":[`;
-    const framing = subscription.session.outlet.framing;
-    const out = this.#out;
-    out.clear();
+    this.#out.clear();
+    this.#frame(subscription, `${subscription.prefix}${this.#head(subscription, catchUp, last)},"mc":[`);
+    catchUp.begun = true;
+    return this.#hub.send(subscription.session, this.#out);
+  }
+
+  /** Appends one message with the entries in it. */
+  #frame(subscription: Subscription, text: string): void {
+    const [entries, out] = [this.#entries, this.#out];
+    const { outlet, traffic } = subscription.session;
+    const { framing } = outlet;
     out.reserve(framing.overheadMax * 2 + text.length + entries.length + 2);
     out.length += framing.before(out.bytes, out.length, text.length + entries.length + 2);
     out.ascii(text);
     out.copy(entries.bytes, 0, entries.length);
     out.ascii("]}");
     out.length += framing.after(out.bytes, out.length);
-    catchUp.begun = true;
-    subscription.sentAt = hub.clock.monotonic();
-    hub.messagesOut++;
-    subscription.session.traffic.frames++;
-    return hub.send(subscription.session, out);
+    subscription.sentAt = this.#hub.clock.monotonic();
+    this.#hub.messagesOut++;
+    traffic.frames++;
   }
 
   /** A whole pass in one message, or its segments; where the client takes none, a message that begins and others that go on. */
@@ -115,12 +142,11 @@ export class CatchUpWriter {
     const { kind, begun } = catchUp;
     const segmented = request.segmentationEnabled && !(last && !begun);
     const said = request.segmentationEnabled || !begun;
-    const ct = kind === "behind" || !said ? "" : kind === "image" ? ',"ct":"SUB_IMAGE"' : ',"ct":"RESUB_DELTA"';
+    const ct = !isAnswer(catchUp) || !said ? "" : kind === "image" ? ',"ct":"SUB_IMAGE"' : ',"ct":"RESUB_DELTA"';
     const segment = segmented ? `,"segmentType":"${last ? "SEG_END" : begun ? "SEG" : "SEG_START"}"` : "";
-    const terms =
-      begun || kind === "behind"
-        ? ""
-        : `,"conflateMs":${subscription.beat.cadence},"heartbeatMs":${request.heartbeatMs}`;
+    // What was altered is in force, and said, when all of it is there.
+    const saysTerms = kind === "changed" ? last : isAnswer(catchUp) && !begun;
+    const terms = saysTerms ? `,"conflateMs":${subscription.beat.cadence},"heartbeatMs":${request.heartbeatMs}` : "";
     const initial = last && kind !== "behind" ? `,"initialClk":"${initialClk}"` : "";
     const pt = this.#hub.exchangeTime;
     // That all is well again is said when everything is there, not with the first part of it.

@@ -20,6 +20,11 @@ export function initialClkOf(epoch: string, contract: Contract): string {
   return `${epoch}.${createHash("sha256").update(text).digest("base64url").slice(0, 12)}`;
 }
 
+/** The epoch of an initialClk, whatever the contract. */
+export function epochOf(initialClk: string): string {
+  return initialClk.slice(0, Math.max(0, initialClk.lastIndexOf(".")));
+}
+
 /** `clk`: how far the subscription was told. Opaque on the wire. */
 export function clkOf(sequence: number): string {
   return sequence.toString(36);

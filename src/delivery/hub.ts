@@ -9,16 +9,18 @@ import type { MarketFilter } from "../market/filter.ts";
 import type { Follower, Position, SourceState } from "../market/types.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
 import { writeChanges } from "../wire/changes.ts";
-import type { SubscribeRequest } from "../wire/requests.ts";
+import type { AlterRequest, SubscribeRequest } from "../wire/requests.ts";
 import { TextWriter } from "../wire/text.ts";
+import { Allowance, BYTES_PER_SECOND_MIN } from "./allowance.ts";
+import { type Alteration, alterationOf } from "./alteration.ts";
 import { Beat } from "./beat.ts";
 import { cadenceFor, SLOTS_MAX } from "./cadence.ts";
 import { CatchUpWriter } from "./catchup.ts";
-import { type Contract, clkOf, initialClkOf, sequenceOf } from "./contract.ts";
+import { type Contract, clkOf, epochOf, initialClkOf, sequenceOf } from "./contract.ts";
 import type { Outlet } from "./outlet.ts";
 import { Roll } from "./roll.ts";
 import { Session } from "./session.ts";
-import { Subscription } from "./subscription.ts";
+import { isAnswer, Subscription } from "./subscription.ts";
 import { type View, Watchers } from "./view.ts";
 
 export interface HubOptions {
@@ -73,16 +75,21 @@ export class Hub implements Follower {
   images = 0;
   resumes = 0;
   catchUps = 0;
+  /** How often a user's allowance was spent. */
+  holds = 0;
   readonly closes = new Map<FaultCode, number>();
 
   readonly #beats = new Map<number, Beat[]>();
   readonly #roll: Roll;
   readonly #behind = new Set<Session>();
+  /** How many sessions wait for their allowance. */
+  held = 0;
   /** Who knows more than we do, as another follower told it: each with the heartbeats that it may wait for us to come as far. */
   readonly #ahead = new Map<Subscription, number>();
   #isFollowing = false;
   #isCutOff = false;
-  readonly #wheel: Wheel<Subscription>;
+  /** One timer for everybody: of subscriptions for their heartbeats, of sessions until their allowance is back. */
+  readonly #wheel: Wheel<Subscription | Session>;
   readonly #catchUp: CatchUpWriter;
   /** The exchange's last word, heartbeats included: its publish time, and when it was heard (monotonic). */
   #heardPt = 0;
@@ -112,11 +119,11 @@ export class Hub implements Follower {
       entered: (subscription) => this.#fallBehind(subscription),
       left: (subscription) => this.#startAnew(subscription),
     });
-    this.#wheel = new Wheel(this.clock, (subscription) => this.#heartbeat(subscription));
+    this.#wheel = new Wheel(this.clock, (due) => (due instanceof Session ? this.#allow(due) : this.#heartbeat(due)));
     this.#catchUp = new CatchUpWriter(this);
   }
 
-  /** Sessions that are not in step. */
+  /** Sessions that are not in step, but for those that wait for their allowance. */
   get behind(): ReadonlySet<Session> {
     return this.#behind;
   }
@@ -225,12 +232,28 @@ export class Hub implements Follower {
   /** Markets that stopped jump every queue: their complete delta goes out now, without a clk, as other markets may have changed before. */
   #stopAtOnce(): void {
     if (this.#stopped.length === 0) return;
+    if (this.held > 0) this.#stopHeld();
     const views: View[] = [];
     for (const book of this.#stopped) {
       for (const view of Watchers.of(book).views) if (view.beat.cadence > 0) views.push(view);
     }
     this.#stopped.length = 0;
     if (views.length > 0) this.#flush(views, false);
+  }
+
+  /** The same to those whose allowance is spent, who are told of nothing else; but not before the first word of an answer that they wait for. */
+  #stopHeld(): void {
+    const stops = new Map<Session, (readonly [Subscription, Book])[]>();
+    for (const book of this.#stopped) {
+      for (const subscription of Watchers.of(book).views.flatMap((view) => view.subscriptions)) {
+        const { session, catchUp, told } = subscription;
+        if (!session.held || catchUp === null || (told === 0 && !catchUp.begun)) continue;
+        const own = stops.get(session);
+        if (own === undefined) stops.set(session, [[subscription, book]]);
+        else own.push([subscription, book]);
+      }
+    }
+    for (const [session, own] of stops) this.#catchUp.overtake(session, own);
   }
 
   #turn(beat: Beat): void {
@@ -409,6 +432,7 @@ export class Hub implements Follower {
   join(outlet: Outlet, visitor: Visitor): Session {
     const session = new Session(this, outlet, visitor, this.#nextSlot++ % SLOTS_MAX);
     this.sessions.add(session);
+    this.limit(session, null);
     this.#sweepSoon();
     return session;
   }
@@ -417,6 +441,8 @@ export class Hub implements Follower {
     if (session.gone) return;
     session.gone = true;
     for (const subscription of [...session.subscriptions.values()]) this.end(subscription);
+    if (session.held) this.held--;
+    session.held = false;
     this.sessions.delete(session);
     this.#behind.delete(session);
   }
@@ -459,12 +485,8 @@ export class Hub implements Follower {
     const books = this.#roll.matching(subscription);
     // As at the exchange, which forgets closed markets sooner or later: how long they are kept must not cost anybody a subscription.
     const open = books.reduce((sum, book) => (book.facts.status === "CLOSED" ? sum : sum + 1), 0);
-    if (open > visitor.marketsMax) {
-      return {
-        code: "SUBSCRIPTION_LIMIT_EXCEEDED",
-        message: `trying to subscribe to ${open} markets, the limit is ${visitor.marketsMax}`,
-      };
-    }
+    const refusal = tooMany(open, visitor);
+    if (refusal !== null) return refusal;
     const replaced = outlet.extensions ? subscriptions.get(request.id) : subscriptions.values().next().value;
     if (replaced === undefined && subscriptions.size >= visitor.subscriptionsMax) {
       return {
@@ -472,23 +494,98 @@ export class Hub implements Follower {
         message: `${subscriptions.size} subscriptions are open, the limit is ${visitor.subscriptionsMax}`,
       };
     }
-    const named = namedBy(session, replaced) + (filter.marketIds?.length ?? 0);
-    if (named > IDS_MAX) {
-      const message = `the connection's subscriptions name ${named} markets by id, the limit is ${IDS_MAX}`;
-      return { code: "SUBSCRIPTION_LIMIT_EXCEEDED", message };
-    }
+    const refusesIds = tooManyNamed(namedBy(session, replaced) + idsIn(filter));
+    if (refusesIds !== null) return refusesIds;
     if (replaced !== undefined) this.end(replaced);
     subscriptions.set(request.id, subscription);
-    if (this.#want !== null) subscription.unwant = this.#want(filter);
+    this.#wish(subscription);
     this.#roll.enter(subscription, books);
     this.#answer(subscription);
     if (this.#isAhead(subscription)) this.#ahead.set(subscription, AHEAD_HEARTBEATS);
     this.#wheel.add(subscription, request.heartbeatMs);
     if (accepted !== undefined) this.say(session, accepted);
-    if (session.gone) return null;
-    this.#markBehind(session);
-    if (session.outbox.isClear) this.#pump(session);
+    this.#pumpSoon(session);
     return null;
+  }
+
+  alter(session: Session, asked: AlterRequest, accepted: string): Goodbye | null {
+    const subscription = session.subscriptions.get(asked.subscription);
+    if (subscription === undefined) {
+      return { code: "INVALID_REQUEST", message: `there is no market subscription ${asked.subscription}` };
+    }
+    const alteration = alterationOf(subscription, asked);
+    if ("code" in alteration) return alteration;
+    const refusal = this.#refusesMore(subscription, alteration);
+    if (refusal !== null) return refusal;
+    this.#alter(subscription, alteration);
+    this.say(session, accepted);
+    this.#pumpSoon(session);
+    return null;
+  }
+
+  /** The bounds of a subscription, for one that is to have more markets. */
+  #refusesMore(subscription: Subscription, { request, added }: Alteration): Goodbye | null {
+    if (added.length === 0) return null;
+    const { session, views } = subscription;
+    const isOpen = (book: Book | undefined) => book !== undefined && book.facts.status !== "CLOSED";
+    const more = added.filter((id) => isOpen(this.cache.get(id))).length;
+    const open = views.filter(({ book }) => isOpen(book)).length + more;
+    return tooMany(open, session.visitor) ?? tooManyNamed(namedBy(session, subscription) + idsIn(request.filter));
+  }
+
+  /** Its views move, and what it missed or what is new follows. The contract of what it is now has another initialClk; cadence is no part of it. */
+  #alter(subscription: Subscription, { request, added, removed }: Alteration): void {
+    const { contract: before, beat, session } = subscription;
+    const { filter, fields, ladderLevels } = request;
+    const contract: Contract = { ...before, filter, fields, ladderLevels };
+    const isOther = fields !== before.fields || ladderLevels !== before.ladderLevels;
+    const hasOthers = added.length + removed.length > 0;
+    const next = this.#beat(cadenceFor(request.conflateMs), session.slot);
+    const initialClk = isOther || hasOthers ? initialClkOf(this.cache.epoch, contract) : subscription.initialClk;
+    const become = () => subscription.become(request, contract, initialClk, next);
+    let fresh: Book[] = [];
+    if (hasOthers) {
+      this.#roll.drop(subscription, removed);
+      become();
+      fresh = this.#roll.add(subscription, added);
+      this.#wish(subscription);
+    } else if (isOther || next !== beat) {
+      const books = subscription.views.map(({ book }) => book);
+      this.#roll.leave(subscription);
+      become();
+      this.#roll.enter(subscription, books);
+    } else return become();
+    this.#tellAltered(subscription, isOther, hasOthers, fresh);
+  }
+
+  /** Of other fields everything is new, and nothing of what its user has may stay. Who still waits for an answer gets it of what it asks for by now. */
+  #tellAltered(subscription: Subscription, isOther: boolean, hasOthers: boolean, fresh: readonly Book[]): void {
+    const { catchUp } = subscription;
+    const isAwaited = catchUp !== null && isAnswer(catchUp);
+    if (isOther || (isAwaited && hasOthers)) return this.#startAnew(subscription);
+    if (isAwaited) subscription.begin(catchUp.kind, catchUp.from, this.cache.sequence);
+    else subscription.changed(fresh, this.cache.sequence);
+    this.#markBehind(subscription.session);
+  }
+
+  /** Says which markets it wants, before it takes back what it wanted so far. */
+  #wish(subscription: Subscription): void {
+    const { unwant } = subscription;
+    if (this.#want !== null) subscription.unwant = this.#want(subscription.request.filter);
+    unwant?.();
+  }
+
+  /** So many bytes of prices a second at most, not more than its visitor may have; null: no limit of its own. Returns what is in force. */
+  limit(session: Session, asked: number | null): number | null {
+    const most = session.visitor.bytesPerSecondMax ?? null;
+    const wanted = asked === null ? most : Math.max(BYTES_PER_SECOND_MIN, asked);
+    const limit = wanted === null ? null : Math.min(wanted, most ?? wanted);
+    const now = this.clock.monotonic();
+    if (limit === null) session.allowance = null;
+    else if (session.allowance === null) session.allowance = new Allowance(limit, now);
+    else session.allowance.change(limit, now);
+    if (limit === null) this.#release(session);
+    return limit;
   }
 
   end(subscription: Subscription): void {
@@ -509,8 +606,8 @@ export class Hub implements Follower {
 
   /** It is to be told nothing yet: it, or others whom it may come from, may have seen more than we can tell. */
   isWaiting(subscription: Subscription): boolean {
-    const isNew =
-      subscription.catchUp !== null && subscription.catchUp.kind !== "behind" && !subscription.catchUp.begun;
+    const { catchUp } = subscription;
+    const isNew = catchUp !== null && isAnswer(catchUp) && !catchUp.begun;
     return (this.#isCutOff && isNew) || this.#ahead.has(subscription);
   }
 
@@ -522,13 +619,13 @@ export class Hub implements Follower {
   }
 
   /**
-   * Its clk is of a time that has not come here yet: an image would take it back. Where nobody else gives clks, it is just not one of ours; but as long as the
+   * Its clk is of a time that has not come here yet: an image would take it back, also one of another contract. Where nobody else gives clks, it is just not one of ours; but as long as the
    * books are those of before a restart, a clk that we cannot tell to be older than they are may be younger.
    */
-  #isAhead({ request: { initialClk, clk }, initialClk: ours }: Subscription): boolean {
+  #isAhead({ request: { initialClk, clk } }: Subscription): boolean {
     const { cache } = this;
     if (clk === null) return false;
-    if (initialClk !== ours) return !cache.isConfirmed;
+    if (initialClk === null || epochOf(initialClk) !== cache.epoch) return !cache.isConfirmed;
     const since = (sequenceOf(clk) ?? 0) + cache.base;
     return cache.isBeyond(since) || (this.#isFollowing && since > cache.sequence);
   }
@@ -575,18 +672,61 @@ export class Hub implements Follower {
   }
 
   #markBehind(session: Session): void {
-    if (this.#behind.has(session)) return;
+    if (session.held || this.#behind.has(session)) return;
     session.behindSince = this.clock.monotonic();
     this.#behind.add(session);
   }
 
   /** Brings a session's subscriptions in step, as far as its socket takes it. Not within a group: a clk could not be given. */
   #pump(session: Session): void {
+    if (session.held) return;
     for (const subscription of session.subscriptions.values()) {
       while (subscription.catchUp !== null) if (!this.#catchUp.step(subscription)) return;
     }
     session.behindSince = null;
     this.#behind.delete(session);
+  }
+
+  #pumpSoon(session: Session): void {
+    if (session.gone) return;
+    this.#markBehind(session);
+    if (session.outbox.isClear) this.#pump(session);
+  }
+
+  // ---- an allowance that is spent, and is back ----
+
+  /** Tells a user nothing more but stops until its allowance is back, and then once what it missed: its cadence is stretched. That is not being slow. */
+  #hold(session: Session): void {
+    if (session.held) return;
+    this.holds++;
+    this.held++;
+    session.held = true;
+    session.behindSince = null;
+    this.#behind.delete(session);
+    if (session.isOnWheel) return;
+    session.isOnWheel = true;
+    this.#wheel.add(session, this.#waitMs(session));
+  }
+
+  #release(session: Session): void {
+    if (!session.held) return;
+    this.held--;
+    session.held = false;
+    this.#pumpSoon(session);
+  }
+
+  /** The wheel asks: returns when to ask again. */
+  #allow(session: Session): number | null {
+    const waitMs = session.held ? this.#waitMs(session) : 0;
+    if (waitMs > 0) return waitMs;
+    session.isOnWheel = false;
+    this.#release(session);
+    return null;
+  }
+
+  /** Asked again before long, as the limit may be raised meanwhile. */
+  #waitMs(session: Session): number {
+    return Math.min(HOLD_MS_MAX, session.allowance?.waitMs(this.clock.monotonic()) ?? 0);
   }
 
   /** Every second from the first batch or user on: markets close, and memory is wanted back, whether or not anybody is there. */
@@ -619,17 +759,22 @@ export class Hub implements Follower {
   }
 
   #sayHeartbeat(subscription: Subscription): void {
-    const { session } = subscription;
-    if (!subscription.isInStep || !session.outbox.isClear || subscription.pending.length > 0) return;
-    if (subscription.beat.touched.length === 0 && !this.cache.midGroup) subscription.told = this.cache.sequence;
+    const { session, isInStep } = subscription;
+    if (!session.outbox.isClear || subscription.pending.length > 0) return;
+    if (!isInStep && !session.held) return;
+    if (isInStep && subscription.beat.touched.length === 0 && !this.cache.midGroup)
+      subscription.told = this.cache.sequence;
+    // Who waits for its allowance hears that we are there, but neither a clk nor that all is well again.
+    const said = isInStep ? this.status : (this.status ?? subscription.said);
     const out = this.#scratch;
     out.clear();
-    const head = this.headText(subscription.told, Math.floor(this.clock.wall()));
+    const head = this.headText(isInStep ? subscription.told : null, Math.floor(this.clock.wall()), said);
     this.message(session, `${subscription.prefix}${head},"ct":"HEARTBEAT"}`, out);
-    subscription.said = this.status;
+    subscription.said = said;
     subscription.sentAt = this.clock.monotonic();
     this.messagesOut++;
-    this.send(session, out);
+    // Not counted against an allowance: heartbeats would eat up a low one.
+    if (!session.outbox.send(out.bytes.subarray(0, out.length))) this.#allBehind(session);
   }
 
   // ---- bytes ----
@@ -655,9 +800,12 @@ export class Hub implements Follower {
     this.#close(session, out);
   }
 
-  /** Writes to a user whose outbox is clear; one whose socket is full then falls behind. True: all was taken. */
+  /** Writes prices to a user whose outbox is clear; one whose socket is full then, or whose allowance is spent, falls behind. True: there is room for more. */
   send(session: Session, out: TextWriter): boolean {
-    if (session.outbox.send(out.bytes.subarray(0, out.length))) return true;
+    const isTaken = session.outbox.send(out.bytes.subarray(0, out.length));
+    const isSpent = session.allowance !== null && !session.allowance.spend(out.length, this.clock.monotonic());
+    if (isSpent) this.#hold(session);
+    if (isTaken && !isSpent) return true;
     this.#allBehind(session);
     return false;
   }
@@ -686,15 +834,33 @@ export class Hub implements Follower {
 const AHEAD_HEARTBEATS = 2;
 /** Market ids that all subscriptions of a connection may name: those that are not known are waited for, and cost memory whether or not they ever come. */
 const IDS_MAX = 40_000;
+/** How long a limit that was raised may wait to be noticed. */
+const HOLD_MS_MAX = 1000;
 const MC = ',"mc":[';
 /** More than stands around the entries of a message: its head, its framing. */
 const HEAD_BYTES_MAX = 512;
 const TOO_SLOW: Goodbye = { code: "SLOW", message: "you were behind for too long; come back with your last clk" };
 
+function tooMany(open: number, { marketsMax }: Visitor): Goodbye | null {
+  if (open <= marketsMax) return null;
+  const message = `trying to subscribe to ${open} markets, the limit is ${marketsMax}`;
+  return { code: "SUBSCRIPTION_LIMIT_EXCEEDED", message };
+}
+
+function tooManyNamed(named: number): Goodbye | null {
+  if (named <= IDS_MAX) return null;
+  const message = `the connection's subscriptions name ${named} markets by id, the limit is ${IDS_MAX}`;
+  return { code: "SUBSCRIPTION_LIMIT_EXCEEDED", message };
+}
+
+function idsIn({ marketIds }: MarketFilter): number {
+  return marketIds?.length ?? 0;
+}
+
 /** How many market ids a session's subscriptions name, but for one of them. */
 function namedBy({ subscriptions }: Session, but: Subscription | undefined): number {
   let named = 0;
   for (const subscription of subscriptions.values())
-    if (subscription !== but) named += subscription.request.filter.marketIds?.length ?? 0;
+    if (subscription !== but) named += idsIn(subscription.request.filter);
   return named;
 }

@@ -49,6 +49,26 @@ export class Roll {
     else for (const id of idsOf(subscription)) if (this.#cache.get(id) === undefined) this.#wait(id, subscription);
   }
 
+  /** Puts a subscription that names markets by ids alone on these too; returns those that are known. */
+  add(subscription: Subscription, ids: readonly MarketId[]): Book[] {
+    const books: Book[] = [];
+    for (const id of ids) {
+      const book = this.#cache.get(id);
+      if (book === undefined) this.#wait(id, subscription);
+      else books.push(book);
+    }
+    for (const book of books) this.#add(subscription, book, this.#cache.sequence);
+    return books;
+  }
+
+  /** Takes it off these. */
+  drop(subscription: Subscription, ids: readonly MarketId[]): void {
+    const gone = new Set(ids);
+    for (const id of gone) this.#stopWaiting(id, subscription);
+    for (let i = subscription.views.length - 1; i >= 0; i--)
+      if (gone.has((subscription.views[i] as View).book.id)) this.#remove(subscription, i);
+  }
+
   /** Takes a subscription off everything. */
   leave(subscription: Subscription): void {
     this.#roving.delete(subscription);

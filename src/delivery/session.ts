@@ -1,6 +1,7 @@
 import type { Goodbye } from "../base/errors.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
-import type { SubscribeRequest } from "../wire/requests.ts";
+import type { AlterRequest, SubscribeRequest } from "../wire/requests.ts";
+import type { Allowance } from "./allowance.ts";
 import type { Hub } from "./hub.ts";
 import { Outbox } from "./outbox.ts";
 import type { Outlet } from "./outlet.ts";
@@ -23,6 +24,12 @@ export class Session {
   readonly dirty: Subscription[] = [];
   /** Since when it has been behind, monotonic milliseconds; null in step. */
   behindSince: number | null = null;
+  /** How many bytes of prices a second it may have; null: any number. */
+  allowance: Allowance | null = null;
+  /** Its allowance is spent: its subscriptions are told of nothing but stops until it is back. */
+  held = false;
+  /** The wheel will ask for it. */
+  isOnWheel = false;
   gone = false;
 
   readonly #hub: Hub;
@@ -49,6 +56,16 @@ export class Session {
   /** Null: done; `accepted` (JSON text, ASCII) was said, and the image or what changed follows by itself. Otherwise why not; nothing has changed then. */
   subscribe(request: SubscribeRequest, accepted?: string): Goodbye | null {
     return this.#hub.subscribe(this, request, accepted);
+  }
+
+  /** Alters a subscription. Null: done; `accepted` was said, and what it brings follows by itself. Otherwise why not; nothing has changed then. */
+  alter(request: AlterRequest, accepted: string): Goodbye | null {
+    return this.#hub.alter(this, request, accepted);
+  }
+
+  /** Wants so many bytes of prices a second at most (null: as many as its visitor may have); returns what is in force. */
+  limit(bytesPerSecond: number | null): number | null {
+    return this.#hub.limit(this, bytesPerSecond);
   }
 
   /** False: there is no such subscription. */

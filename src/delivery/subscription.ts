@@ -11,7 +11,8 @@ import type { View } from "./view.ts";
  * what changed since `from` is sent market by market, those that stopped first, and complete up to `to` at the end.
  */
 export interface CatchUp {
-  kind: "image" | "resume" | "behind";
+  /** Image and resume answer a request for the subscription, `changed` one that altered it; `behind` is not asked for. */
+  kind: "image" | "resume" | "changed" | "behind";
   from: number;
   /** The sequence when the pass began: what its end may claim. */
   to: number;
@@ -22,17 +23,20 @@ export interface CatchUp {
   begun: boolean;
   /** Markets came or went during the pass, so the cursor may have missed one: it must be done again. */
   disturbed: boolean;
+  /** Markets that were added: they come whole, whatever `from` is. */
+  fresh: Set<Book> | null;
 }
 
 /** One user's wish for some markets. In step: told with its views' flushes. Catching up: told on its own, as fast as its socket takes it. */
 export class Subscription {
   readonly id: number;
   readonly session: Session;
-  readonly contract: Contract;
-  /** Another one under another epoch. */
+  // as they are by now: `become` alters them
+  contract: Contract;
+  /** Another one under another epoch, too. */
   initialClk: string;
-  readonly request: SubscribeRequest;
-  readonly beat: Beat;
+  request: SubscribeRequest;
+  beat: Beat;
   /** Its filter looks at more than ids, so markets may enter and leave it. */
   readonly roving: boolean;
   /** `{"op":"mcm","id":7`: how each of its messages begins. */
@@ -56,7 +60,7 @@ export class Subscription {
   readonly pending: number[] = [];
   /** The head its last pending message has. */
   pendingHead = -1;
-  readonly #matches: Matcher;
+  #matches: Matcher;
 
   constructor(session: Session, request: SubscribeRequest, contract: Contract, initialClk: string, beat: Beat) {
     this.id = request.id;
@@ -71,6 +75,15 @@ export class Subscription {
     this.prefix = `{"op":"mcm","id":${request.id}`;
   }
 
+  /** It is altered: by markets more or less where it names them by ids alone, by fields, depth or cadence. */
+  become(request: SubscribeRequest, contract: Contract, initialClk: string, beat: Beat): void {
+    if (contract.filter !== this.contract.filter) this.#matches = matcher(contract.filter);
+    this.request = request;
+    this.contract = contract;
+    this.initialClk = initialClk;
+    this.beat = beat;
+  }
+
   get isInStep(): boolean {
     return this.catchUp === null && !this.ended;
   }
@@ -81,14 +94,29 @@ export class Subscription {
 
   /** From where this market is told to somebody who knows everything up to `from`: from the start if it may have entered the filter since. */
   sinceFor(book: Book, from: number): number {
+    if (this.catchUp?.fresh?.has(book)) return 0;
     return this.roving && book.filterChanged > from ? 0 : from;
   }
 
   begin(kind: CatchUp["kind"], from: number, now: number): void {
     this.pending.length = 0;
     this.pendingHead = -1;
-    this.catchUp = { kind, from, to: now, phase: 0, cursor: 0, begun: false, disturbed: false };
+    this.catchUp = { kind, from, to: now, phase: 0, cursor: 0, begun: false, disturbed: false, fresh: null };
   }
+
+  /** It was altered while it ran: what it missed follows, and in any case a word of what it is now. What is being said already is said on. */
+  changed(fresh: readonly Book[], now: number): void {
+    const before = this.catchUp;
+    this.begin("changed", before?.from ?? this.told, now);
+    const catchUp = this.catchUp as unknown as CatchUp;
+    catchUp.begun = before?.begun ?? false;
+    catchUp.fresh = new Set([...(before?.fresh ?? []), ...fresh]);
+  }
+}
+
+/** Its user waits for the answer, and takes nothing for current before. */
+export function isAnswer(catchUp: CatchUp): boolean {
+  return catchUp.kind === "image" || catchUp.kind === "resume";
 }
 
 /** Whether a market goes first in a pass that claims everything up to `to`: it had stopped by then. */

@@ -2,7 +2,7 @@ import type { Goodbye } from "../base/errors.ts";
 import type { Socket } from "../base/socket.ts";
 import type { Outlet } from "../delivery/outlet.ts";
 import { TokenList, type Visitor } from "../tenancy/tokens.ts";
-import type { SubscribeRequest } from "../wire/requests.ts";
+import type { AlterRequest, SubscribeRequest } from "../wire/requests.ts";
 import { framed, type HubFace, type HubSession } from "./visit.ts";
 
 /** For the tests of this room: a socket with as much room as it is given. */
@@ -56,6 +56,8 @@ export class FakeSession implements HubSession {
   readonly outlet: Outlet;
   readonly visitor: Visitor;
   readonly subscriptions = new Map<number, SubscribeRequest>();
+  readonly alterations: AlterRequest[] = [];
+  bytesPerSecond: number | null = null;
   /** What a write left over. */
   rest: Uint8Array | null = null;
   gone = false;
@@ -91,6 +93,18 @@ export class FakeSession implements HubSession {
 
   unsubscribe(id: number): boolean {
     return this.subscriptions.delete(id);
+  }
+
+  alter(request: AlterRequest, accepted: string): Goodbye | null {
+    if (this.#hub.refusal !== null) return this.#hub.refusal;
+    this.alterations.push(request);
+    this.say(accepted);
+    return null;
+  }
+
+  limit(bytesPerSecond: number | null): number | null {
+    this.bytesPerSecond = bytesPerSecond && Math.min(bytesPerSecond, 50_000);
+    return this.bytesPerSecond;
   }
 
   drained(aside: () => void): void {

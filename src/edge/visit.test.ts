@@ -215,6 +215,32 @@ describe("once authenticated", () => {
     expect(rich.ask({ ...bad, id: null })).toEqual([failure(null, "INVALID_REQUEST", "id is missing")]);
   });
 
+  test("what runs can be altered where extensions are spoken: answered by a status, refused without harm", () => {
+    const house = new House();
+    const door = house.enter(true).letIn();
+    door.ask(SUBSCRIBE);
+    const add = { op: "addMarkets", id: 11, subscription: 2, marketIds: ["1.5"] };
+    expect(door.ask(add)).toEqual([{ op: "status", id: 11, statusCode: "SUCCESS", connectionClosed: false }]);
+    expect(house.hub.last.alterations).toEqual([{ kind: "addMarkets", id: 11, subscription: 2, marketIds: ["1.5"] }]);
+    expect(door.ask({ op: "limits", id: 12, bytesPerSecond: 90_000 })).toEqual([
+      { op: "status", id: 12, statusCode: "SUCCESS", connectionClosed: false, bytesPerSecond: 50_000 },
+    ]);
+    expect(door.ask({ op: "limits", id: 13, bytesPerSecond: null })[0]).toMatchObject({ bytesPerSecond: null });
+    house.hub.refusal = { code: "INVALID_REQUEST", message: "no" };
+    expect(door.ask({ ...add, id: 14 })).toEqual([failure(14, "INVALID_REQUEST", "no", false)]);
+    house.hub.refusal = null;
+    expect(door.ask({ ...add, id: 15 })[0]).toMatchObject({ statusCode: "SUCCESS" });
+    expect(house.enter(true).ask(add).at(-1)).toMatchObject({ errorCode: "NOT_AUTHORIZED" });
+  });
+
+  for (const op of ["limits", "change", "addMarkets", "removeMarkets"])
+    test(`${op} is not known where only the exchange's own protocol is spoken`, () => {
+      const door = new House().enter(false).letIn();
+      const message = { op, id: 9, subscription: 2, conflateMs: 1, marketIds: ["1.1"], bytesPerSecond: 5000 };
+      expect(door.ask(message)[0]).toMatchObject({ errorCode: "INVALID_INPUT", errorMessage: `unknown op "${op}"` });
+      expect(door.closedWith?.code).toBe("INVALID_INPUT");
+    });
+
   test("unsubscribe is an extension, and of what there is", () => {
     const house = new House();
     const door = house.enter(true).letIn();

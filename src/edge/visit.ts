@@ -3,6 +3,7 @@ import { FAULTS, type Goodbye } from "../base/errors.ts";
 import type { Outlet } from "../delivery/outlet.ts";
 import type { Account, Visitor } from "../tenancy/tokens.ts";
 import {
+  type AlterRequest,
   type ClientRequest,
   type OrderSubscribeRequest,
   parseRequest,
@@ -29,6 +30,10 @@ export interface HubSession {
   /** Says `accepted`, where given, before anything of the subscription follows; nothing where the request is refused. */
   subscribe(request: SubscribeRequest, accepted?: string): Goodbye | null;
   unsubscribe(id: number): boolean;
+  /** Says `accepted` before anything that the alteration brings; nothing where it is refused. */
+  alter(request: AlterRequest, accepted: string): Goodbye | null;
+  /** So many bytes of prices a second at most; returns what is in force. */
+  limit(bytesPerSecond: number | null): number | null;
   /** The socket takes more. `aside` is called where there is room again, before prices fill it. */
   drained(aside: () => void): void;
   /** Lets go. What a write had left over comes back, to be written before any last words. */
@@ -200,6 +205,15 @@ export class Visit {
         return this.#subscribe(this.#state, request.request);
       case "unsubscribe":
         return this.#unsubscribe(this.#state.session, request.id, request.subscription);
+      case "change":
+      case "addMarkets":
+      case "removeMarkets":
+        return this.#alter(this.#state.session, request);
+      case "limits":
+        return this.#say({
+          ...success(request.id),
+          bytesPerSecond: this.#state.session.limit(request.bytesPerSecond),
+        });
       case "raceSubscription":
       case "cricketSubscription":
         return this.#subscribeSide(this.#state, request.kind, this.#host.sides[request.kind], request.request);
@@ -263,6 +277,11 @@ export class Visit {
     if (side !== undefined) this.#sides.delete(side[0]);
     if (side !== undefined || session.unsubscribe(subscription)) return this.#say(success(id));
     this.#refuse(id, { code: "INVALID_REQUEST", message: `there is no subscription ${subscription}` });
+  }
+
+  #alter(session: HubSession, request: AlterRequest): void {
+    const refusal = session.alter(request, asciiJson(success(request.id)));
+    if (refusal !== null) this.#refuse(request.id, refusal);
   }
 
   /** Answers that a request failed; for most that ends the connection, as at the exchange. */

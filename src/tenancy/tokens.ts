@@ -10,6 +10,8 @@ export interface Visitor {
   readonly subscriptionsMax: number;
   /** How many markets one subscription may match. */
   readonly marketsMax: number;
+  /** How many bytes of prices a second one connection gets; absent: as many as there are. */
+  readonly bytesPerSecondMax?: number | undefined;
 }
 
 /** Whose of the account's orders somebody may see: all of them, or those whose customerStrategyRef begins with a prefix (which is not empty). */
@@ -87,6 +89,7 @@ export function accountOf(said: Omit<TokenEntry, "token">): Account {
     connectionsMax: said.connectionsMax ?? ACCOUNT_DEFAULTS.connectionsMax,
     subscriptionsMax: said.subscriptionsMax ?? ACCOUNT_DEFAULTS.subscriptionsMax,
     marketsMax: said.marketsMax ?? ACCOUNT_DEFAULTS.marketsMax,
+    bytesPerSecondMax: said.bytesPerSecondMax,
     orders: said.orders,
     sports: said.sports,
   };

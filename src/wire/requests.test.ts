@@ -69,6 +69,42 @@ describe("each op", () => {
     expect(parse({ op: "heartbeat", id: 3, _stream_id: 1000, op2: [] })).toEqual({ kind: "heartbeat", id: 3 });
   });
 
+  test("what runs is altered by extensions, with the bounds and defaults of a subscription", () => {
+    const change = { op: "change", id: 9, subscription: 7 };
+    const fields = { fields: FIELD.EX_LTP, ladderLevels: 3 };
+    const filter = { fields: ["EX_LTP"], ladderLevels: 3 };
+    const of = (rest: object) => parse({ ...change, ...rest }, true);
+    const changed = { kind: "change", id: 9, subscription: 7, conflateMs: null, data: null } as const;
+    expect(of({ conflateMs: 999_999 })).toEqual({ ...changed, conflateMs: 120_000 });
+    expect(of({ conflateMs: 0 })).toEqual({ ...changed, conflateMs: 0 });
+    expect(of({ marketDataFilter: filter })).toEqual({ ...changed, data: fields });
+    expect(of({ marketDataFilter: {} })).toEqual({ ...changed, data: { fields: ALL_FIELDS, ladderLevels: 10 } });
+    const missing = "9 INVALID_REQUEST neither conflateMs nor marketDataFilter is there";
+    expect(refusal({ ...change, marketDataFilter: null }, true)).toBe(missing);
+    expect(refusal({ ...change, subscription: null, conflateMs: 1 }, true)).toBe(
+      "9 INVALID_REQUEST subscription is missing",
+    );
+    for (const kind of ["addMarkets", "removeMarkets"] as const) {
+      const marketIds = ["1.1", "1.2"];
+      const altered = { kind, id: 9, subscription: 7, marketIds };
+      expect(parse({ op: kind, id: 9, subscription: 7, marketIds }, true)).toEqual(altered);
+      const none = { op: kind, id: 9, subscription: 7, marketIds: [] };
+      expect(refusal(none, true)).toBe("9 INVALID_REQUEST marketIds is missing or empty");
+    }
+    const limits = { kind: "limits", id: 9, bytesPerSecond: null } as const;
+    expect(parse({ op: "limits", id: 9, bytesPerSecond: 5000 }, true)).toEqual({ ...limits, bytesPerSecond: 5000 });
+    expect(parse({ op: "limits", id: 9 }, true)).toEqual(limits);
+    expect(refusal({ op: "limits", id: 9, bytesPerSecond: 1.5 }, true)).toBe(
+      "9 INVALID_REQUEST bytesPerSecond must be an integer of 64 bits",
+    );
+  });
+
+  for (const op of ["limits", "change", "addMarkets", "removeMarkets"])
+    test(`${op} is not known to the exchange's own protocol`, () => {
+      const message = { op, id: 9, subscription: 7, conflateMs: 1, marketIds: ["1.1"], bytesPerSecond: 5000 };
+      expect(refusal(message, false)).toBe(`9 INVALID_INPUT unknown op "${op}"`);
+    });
+
   test("of the extensions is read where they are spoken, and unknown elsewhere", () => {
     const message = { op: "unsubscribe", id: 9, subscription: 7 };
     expect(parse(message, true)).toEqual({ kind: "unsubscribe", id: 9, subscription: 7 });
@@ -260,7 +296,10 @@ describe("a message that is none", () => {
       "clk",
       "session",
     );
-    const op = fc.constantFrom("authentication", "marketSubscription", "heartbeat", "unsubscribe");
+    const op = fc.constantFrom(
+      ...["authentication", "marketSubscription", "heartbeat", "unsubscribe"],
+      ...["limits", "change", "addMarkets", "removeMarkets"],
+    );
     const value = fc.letrec((tie) => ({
       node: fc.oneof(
         { depthSize: "small" },

@@ -1,6 +1,6 @@
 import type { FaultCode } from "../base/errors.ts";
 import type { MarketFilter } from "../market/filter.ts";
-import { ALL_FIELDS, FIELD, type FieldName, type FieldSet, LADDER_LEVELS_MAX } from "../market/types.ts";
+import { ALL_FIELDS, FIELD, type FieldName, type FieldSet, LADDER_LEVELS_MAX, type MarketId } from "../market/types.ts";
 
 /** A marketSubscription, checked and with the exchange's defaults and clamps filled in. */
 export interface SubscribeRequest {
@@ -16,6 +16,27 @@ export interface SubscribeRequest {
   readonly initialClk: string | null;
   readonly clk: string | null;
 }
+
+/** What of the markets: a subscription's marketDataFilter. */
+export type DataFilter = Pick<SubscribeRequest, "fields" | "ladderLevels">;
+
+/** Extension (WebSocket): how a market subscription that runs is to be altered. Null: as it is. */
+export type AlterRequest =
+  | {
+      readonly kind: "change";
+      readonly id: number | null;
+      readonly subscription: number;
+      /** Clamped as in a subscription. */
+      readonly conflateMs: number | null;
+      readonly data: DataFilter | null;
+    }
+  | {
+      readonly kind: "addMarkets" | "removeMarkets";
+      readonly id: number | null;
+      readonly subscription: number;
+      /** Not empty. */
+      readonly marketIds: readonly MarketId[];
+    };
 
 /** Which orders: the exchange's orderFilter, as asked. */
 export interface OrderFilter {
@@ -55,6 +76,9 @@ export type ClientRequest =
   | { readonly kind: "heartbeat"; readonly id: number | null }
   /** Extension (WebSocket, SSE): ends the subscription of that id. */
   | { readonly kind: "unsubscribe"; readonly id: number | null; readonly subscription: number }
+  /** Extension (WebSocket): how many bytes of prices a second this connection wants at most; null: as many as it may have. */
+  | { readonly kind: "limits"; readonly id: number | null; readonly bytesPerSecond: number | null }
+  | AlterRequest
   | { readonly kind: "invalid"; readonly id: number | null; readonly code: FaultCode; readonly message: string };
 
 /** The exchange's bounds and defaults; what lies outside is moved to the bound, as the exchange does. */
@@ -100,18 +124,54 @@ function requestOf(message: Fields, id: number | null, extensions: boolean): Cli
       return { kind: op, id, request: terms(message, id) };
     case "heartbeat":
       return { kind: op, id };
-    case "unsubscribe":
-      if (extensions) return { kind: op, id, subscription: required(message.int32("subscription"), "subscription") };
   }
   if (op === null) throw new Wrong("op is missing");
-  throw new Wrong(`unknown op ${quoted(op)}`);
+  const request = extensions ? extensionOf(message, op, id) : null;
+  if (request === null) throw new Wrong(`unknown op ${quoted(op)}`);
+  return request;
+}
+
+/** What the exchange's own protocol does not have. */
+function extensionOf(message: Fields, op: string, id: number | null): ClientRequest | null {
+  const subscription = () => required(message.int32("subscription"), "subscription");
+  switch (op) {
+    case "unsubscribe":
+      return { kind: op, id, subscription: subscription() };
+    case "limits":
+      return { kind: op, id, bytesPerSecond: message.int64("bytesPerSecond") };
+    case "change": {
+      const conflateMs = message.int64("conflateMs");
+      const data = message.has("marketDataFilter") ? dataFilter(message) : null;
+      if (conflateMs === null && data === null) throw new Wrong("neither conflateMs nor marketDataFilter is there");
+      return {
+        kind: op,
+        id,
+        subscription: subscription(),
+        conflateMs: conflateMs && clampConflateMs(conflateMs),
+        data,
+      };
+    }
+    case "addMarkets":
+    case "removeMarkets": {
+      const marketIds = message.strings("marketIds");
+      if (marketIds.length === 0) throw new Wrong("marketIds is missing or empty");
+      return { kind: op, id, subscription: subscription(), marketIds };
+    }
+  }
+  return null;
 }
 
 function subscribeRequest(message: Fields, id: number | null): SubscribeRequest {
-  const data = message.object("marketDataFilter");
   return {
     ...terms(message, id),
     filter: marketFilter(message.object("marketFilter")),
+    ...dataFilter(message),
+  };
+}
+
+function dataFilter(message: Fields): DataFilter {
+  const data = message.object("marketDataFilter");
+  return {
     fields: fieldSet(data.strings("fields")),
     ladderLevels: clamp(data.int32("ladderLevels") ?? LADDER_LEVELS_MAX, 1, LADDER_LEVELS_MAX),
   };
@@ -121,7 +181,7 @@ function subscribeRequest(message: Fields, id: number | null): SubscribeRequest 
 function terms(message: Fields, id: number | null): SportSubscribeRequest {
   return {
     id: required(id, "id"),
-    conflateMs: clamp(message.int64("conflateMs") ?? 0, 0, CONFLATE_MS_MAX),
+    conflateMs: clampConflateMs(message.int64("conflateMs") ?? 0),
     heartbeatMs: clamp(message.int64("heartbeatMs") ?? HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
     segmentationEnabled: message.boolean("segmentationEnabled") ?? false,
     initialClk: message.string("initialClk"),
@@ -194,6 +254,10 @@ class Fields {
     this.#at = at;
   }
 
+  has(key: string): boolean {
+    return this.#read(key, "", () => true) !== null;
+  }
+
   string(key: string): string | null {
     return this.#read(key, "a string", (value) => typeof value === "string");
   }
@@ -257,6 +321,10 @@ function parseObject(text: string): object | string {
 function required(value: number | null, key: string): number {
   if (value === null) throw new Wrong(`${key} is missing`);
   return value;
+}
+
+function clampConflateMs(conflateMs: number): number {
+  return clamp(conflateMs, 0, CONFLATE_MS_MAX);
 }
 
 function clamp(value: number, min: number, max: number): number {
