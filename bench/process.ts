@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const LINE_MS_MAX = 60_000;
+/** After this, what was asked to end is ended. */
+const STOP_MS_MAX = 10_000;
 const TICKS_PER_SECOND = 100;
 
 /** A script as a process of its own, that can be asked what it used. */
@@ -14,8 +16,9 @@ export class Process {
   readonly lines: string[] = [];
   readonly #waiting = new Set<() => void>();
 
-  constructor(script: string, args: readonly string[]) {
-    this.#child = spawn(process.execPath, [script, ...args], { cwd: ROOT, stdio: ["pipe", "pipe", "pipe"] });
+  /** `command`: what runs the script, by default the Bun that runs us. */
+  constructor(script: string, args: readonly string[], command = process.execPath) {
+    this.#child = spawn(command, [script, ...args], { cwd: ROOT, stdio: ["pipe", "pipe", "pipe"] });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       createInterface({ input: stream as NonNullable<typeof stream> }).on("line", (line) => {
         this.lines.push(line);
@@ -50,6 +53,10 @@ export class Process {
     return this.line(/./, from);
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   /** User and system time so far, seconds. */
   cpuSeconds(): number {
     const fields = this.#read("stat").split(") ")[1]?.split(" ") ?? [];
@@ -64,13 +71,20 @@ export class Process {
   }
 
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return;
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.kill("SIGTERM");
+    const late = setTimeout(() => this.#child.kill("SIGKILL"), STOP_MS_MAX);
     await once(this.#child, "exit");
+    clearTimeout(late);
   }
 
   #read(name: string): string {
-    return readFileSync(`/proc/${this.#child.pid}/${name}`, "utf8");
+    const { pid, exitCode, signalCode } = this.#child;
+    if (exitCode !== null || signalCode !== null)
+      throw new Error(
+        `${this.#child.spawnargs.join(" ")} ended (${signalCode ?? exitCode}):\n${this.lines.join("\n")}`,
+      );
+    return readFileSync(`/proc/${pid}/${name}`, "utf8");
   }
 }
 

@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [--json] [--keep] [FILE…]`: prints rows, exits 0 only when every number was reached. `--keep` makes docs/BENCHMARKS.md anew. */
 import { parseArgs } from "node:util";
 import { apply } from "./apply.ts";
+import { beforeAfter } from "./before-after.ts";
 import { esa } from "./esa.ts";
 import { keep } from "./results.ts";
 import { type Report, table } from "./table.ts";
@@ -8,7 +9,7 @@ import { w1 } from "./w1.ts";
 
 type Bench = (files: readonly string[], progress: (text: string) => void) => Report | Promise<Report>;
 
-const BENCHES: Readonly<Record<string, Bench>> = { apply, esa, W1: w1 };
+const BENCHES: Readonly<Record<string, Bench>> = { apply, "before-after": beforeAfter, esa, W1: w1 };
 
 process.exit(await main());
 
