@@ -25,7 +25,7 @@ ${[...METRICS, lag].map(row).join("\n")}
 | --- | --- |
 | \`feed\`, \`stream\` | market, order, race, cricket: those that are carried |
 | \`door\` | websocket, sse, esa, esa_tls: those that are open |
-| \`state\` | of a feed: live, stale, down; of users: in_step, behind |
+| \`state\` | of a feed: live, stale, down; of users: in_step, behind, held |
 | \`code\` | the codes of [PROTOCOL.md](PROTOCOL.md#errors), and LEFT |
 | \`outcome\` | token, refused, busy |
 | \`reason\` | logout, expired, pushed_out |

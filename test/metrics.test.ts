@@ -182,6 +182,7 @@ describe("a gateway with users in step, one behind and one let go", () => {
   test("tells who is here, and how they are", () => {
     expect(figure('oddswire_users{state="in_step"}')).toBe(2);
     expect(figure('oddswire_users{state="behind"}')).toBe(1);
+    expect(figure('oddswire_users{state="held"}')).toBe(0);
     expect(figure('oddswire_connections{door="esa"}')).toBe(3);
     expect(figure('oddswire_connections{door="websocket"}')).toBe(1);
     expect(figure('oddswire_connections_opened_total{door="esa"}')).toBe(4);
@@ -268,6 +269,15 @@ test("every message and byte that users get is told, whichever door it went by",
   expect(writes).toBeLessThanOrEqual(messages + replies + users.length);
 });
 
+test("who may have no more for now is told as held, neither in step nor behind", async () => {
+  const gateway = await open({ visitors: [{ token: SESSION, name: "ann", bytesPerSecondMax: 1_024 }] });
+  await esaUser(gateway);
+  const told = await publishUntil(gateway, (now) => now.get('oddswire_users{state="held"}') === 1);
+  expect(told.get('oddswire_users{state="in_step"}')).toBe(0);
+  expect(told.get('oddswire_users{state="behind"}')).toBe(0);
+  expect(told.get("oddswire_holds_total")).toBe(1);
+});
+
 describe("what a scraper is given", () => {
   test("is everything on the list, and nothing else", async () => {
     const text = await (await ask(await open())).text();
@@ -313,11 +323,13 @@ describe("what a scraper is given", () => {
   });
 });
 
+const USER_SIDE = /users|door|closes|behind|sent|encodes|catch|holds|tokens|names|bus/;
+
 test("a process that serves nobody tells of its feed, its books and itself", async () => {
   const told = await scrape(await open({ role: "ingest" }));
   expect(told.get("oddswire_markets")).toBe(MARKETS);
   expect(told.get('oddswire_feed_state{feed="market",state="live"}')).toBe(1);
-  expect([...told.keys()].filter((name) => /users|door|closes/.test(name))).toEqual([]);
+  expect([...told.keys()].filter((name) => USER_SIDE.test(name))).toEqual([]);
 });
 
 test("without a port for it there is no door, and nothing listens", async () => {

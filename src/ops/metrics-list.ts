@@ -134,11 +134,12 @@ export const METRICS: readonly MetricDefinition[] = [
   {
     name: "oddswire_users",
     type: "gauge",
-    help: "Users who have authenticated: in_step, or behind (the socket is full, or what was asked for is on its way).",
+    help: "Users who have authenticated: in_step, behind (the socket is full, or what was asked for is on its way), or held (their bytes of the second are spent).",
     labels: ["state"],
     read: byUsers(({ hub }) => [
-      [["in_step"], hub.sessions.size - hub.behind.size],
+      [["in_step"], hub.sessions.size - hub.behind.size - hub.held],
       [["behind"], hub.behind.size],
+      [["held"], hub.held],
     ]),
   },
   users("oddswire_behind_bytes", "gauge", "Bytes that wait for sockets of users who are behind.", ({ hub }) =>
@@ -179,6 +180,12 @@ export const METRICS: readonly MetricDefinition[] = [
   stream("sent_messages_total", "Messages of changes, images and heartbeats put together.", (of) => of.messagesOut),
   stream("sent_images_total", "Images begun.", (of) => of.images),
   stream("sent_resumes_total", "Users who came back and were told only what had changed.", (of) => of.resumes),
+  users(
+    "oddswire_holds_total",
+    "counter",
+    "Times that the bytes of a user's second were spent.",
+    ({ hub }) => hub.holds,
+  ),
   users("oddswire_catch_ups_total", "counter", "Times that a subscription fell behind.", ({ hub }) => hub.catchUps),
   users(
     "oddswire_encodes_total",

@@ -90,6 +90,7 @@ export class Metrics {
         ...options,
         collect() {
           this.reset();
+          if (labels.length === 0) this.remove(); // what a process has not is no 0
           for (const [values, value] of samples()) this.inc(named(values), value);
         },
       });
@@ -98,6 +99,7 @@ export class Metrics {
         ...options,
         collect() {
           this.reset();
+          if (labels.length === 0) this.remove(); // what a process has not is no 0
           for (const [values, value] of samples()) this.set(named(values), value);
         },
       });
