@@ -10,7 +10,7 @@ import {
   SUBSCRIPTIONS_MAX,
   TOKEN_REFUSALS_MAX,
 } from "./connection.ts";
-import { ANSWER_MS_MAX } from "./subscription.ts";
+import { ANSWER_MS_MAX, type Outcome } from "./subscription.ts";
 import { FakeClock, FakeServer } from "./testing/fake.ts";
 
 describe("connecting", () => {
@@ -344,6 +344,60 @@ describe("what cannot be right", () => {
         0,
       ]);
     }
+  });
+});
+
+describe("limits of its own", () => {
+  test("are asked for at once, and by every connection after; what is in force is as the server says", () => {
+    const { connection, server, clock } = setUp();
+    const outcomes: Outcome[] = [];
+    const subscription = connection.subscribe();
+    connection.setLimits({ bytesPerSecond: 90_000 }, (outcome) => outcomes.push(outcome));
+    expect([outcomes, connection.bytesPerSecond]).toEqual([[{ kind: "kept" }], null]);
+    server.wire.accept();
+    expect(server.wire.sent.map(({ op }) => op)).toEqual(["authentication", "limits", "marketSubscription"]);
+    const { id } = server.wire.asked("limits") as { id: number };
+    server.wire.say({ op: "status", id, statusCode: "SUCCESS", connectionClosed: false, bytesPerSecond: 50_000 });
+    expect(connection.bytesPerSecond).toBe(50_000);
+    server.wire.cut();
+    clock.next();
+    server.wire.accept();
+    expect(server.wire.asked("limits")).toMatchObject({ bytesPerSecond: 90_000 });
+    connection.setLimits({ bytesPerSecond: null }, (outcome) => outcomes.push(outcome));
+    expect(server.wire.asked("limits")).toMatchObject({ bytesPerSecond: null });
+    server.wire.say({ op: "status", id: server.wire.asked("limits")?.id, statusCode: "SUCCESS" });
+    expect([outcomes.at(-1), connection.bytesPerSecond, subscription.state.kind]).toEqual([
+      { kind: "accepted" },
+      null,
+      "waiting",
+    ]);
+  });
+
+  test("refused cost nothing else, and what is not answered any more is told of once", () => {
+    const { connection, server } = setUp();
+    const outcomes: unknown[] = [];
+    const subscription = connection.subscribe();
+    server.wire.accept();
+    const told = (outcome: Outcome) => outcomes.push(outcome);
+    connection.setLimits({ bytesPerSecond: 1 }, told);
+    const { id } = server.wire.asked("limits") as { id: number };
+    server.wire.say({ op: "status", id, ...failure("INVALID_REQUEST"), connectionClosed: false });
+    expect([connection.state.kind, outcomes]).toEqual([
+      "ready",
+      [{ kind: "refused", code: "INVALID_REQUEST", message: "because" }],
+    ]);
+    subscription.change({ conflateMs: 5 }, (outcome) => {
+      told(outcome);
+      connection.close();
+    });
+    server.wire.cut();
+    expect([connection.state.kind, outcomes.slice(1)]).toEqual(["closed", [{ kind: "kept" }]]);
+    subscription.change({ conflateMs: 6 }, told);
+    connection.setLimits({ bytesPerSecond: 7 }, told);
+    expect(outcomes.slice(2)).toMatchObject([
+      { kind: "refused", code: "ENDED" },
+      { kind: "refused", code: "CLOSED" },
+    ]);
   });
 });
 

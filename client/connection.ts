@@ -3,7 +3,9 @@ import { type Clock, type Random, systemClock, systemRandom, type Timer } from "
 import { afterClose, afterError, type ComeBack } from "./goodbyes.ts";
 import type { ServerMessage, StatusMessage } from "./messages.ts";
 import {
+  type Answered,
   MarketSubscription,
+  type Outcome,
   type Subscription,
   type SubscriptionHandlers,
   type SubscriptionHost,
@@ -68,6 +70,10 @@ export class Connection {
   readonly #random: Random;
   readonly #subscriptions = new Map<number, MarketSubscription>();
   readonly #host: SubscriptionHost;
+  /** What was asked beside subscriptions and is not answered yet, by id. */
+  readonly #asked = new Map<number, (outcome: Outcome, message?: StatusMessage) => void>();
+  #bytesPerSecondWished: number | null = null;
+  #bytesPerSecond: number | null = null;
   #state: ConnectionState = { kind: "connecting" };
   #wire: Wire | null = null;
   /** Numbers the wires: whatever an earlier one or its token request still says is not heard. */
@@ -93,6 +99,7 @@ export class Connection {
       monotonic: () => this.#clock.monotonic(),
       guard: (callback) => this.#guard(callback),
       unsubscribe: (id) => this.#unsubscribe(id),
+      ask: (message, answered) => this.#ask(message, answered),
     };
     this.#connect();
   }
@@ -129,6 +136,17 @@ export class Connection {
     if (this.#state.kind === "ready") this.#request(subscription);
     if (this.#state.kind === "idle") this.#connect();
     return subscription;
+  }
+
+  /** So many bytes of prices a second at most, on this connection and those after it; null: as many as this session may have. */
+  setLimits({ bytesPerSecond }: { readonly bytesPerSecond: number | null }, answered: Answered = () => {}): void {
+    this.#bytesPerSecondWished = bytesPerSecond;
+    this.#askLimits((outcome) => this.#guard(() => answered(outcome)));
+  }
+
+  /** What the server says is in force, once limits were set; null: no limit, or none was heard of. */
+  get bytesPerSecond(): number | null {
+    return this.#bytesPerSecond;
   }
 
   /** Ends it for good. */
@@ -192,6 +210,8 @@ export class Connection {
   }
 
   #status(message: StatusMessage): void {
+    const asked = this.#asked.get(message.id as number);
+    if (asked !== undefined) return this.#answered(message, asked);
     if (message.statusCode !== "FAILURE") {
       if (this.#state.kind === "authenticating" && message.id === this.#authenticationId) this.#ready();
       return;
@@ -204,11 +224,22 @@ export class Connection {
       this.#leave(afterError(code), code, reason);
   }
 
+  #answered(message: StatusMessage, asked: (outcome: Outcome, message: StatusMessage) => void): void {
+    this.#asked.delete(message.id as number);
+    const isRefused = message.statusCode === "FAILURE";
+    const code = message.errorCode ?? "UNEXPECTED_ERROR";
+    const reason = message.errorMessage ?? code;
+    asked(isRefused ? { kind: "refused", code, message: reason } : { kind: "accepted" }, message);
+    if (isRefused && message.connectionClosed !== false && this.#state.kind === "ready")
+      this.#leave(afterError(code), code, reason);
+  }
+
   #ready(): void {
     this.#tokenRefusals = 0;
     this.#readyAt = this.#clock.monotonic();
     const resumed = [...this.#subscriptions.values()];
     this.#enter({ kind: "ready" });
+    if (this.#bytesPerSecondWished !== null && this.#state.kind === "ready") this.#askLimits(() => {});
     for (const subscription of resumed) if (this.#carries(subscription)) this.#request(subscription);
   }
 
@@ -264,6 +295,24 @@ export class Connection {
     if (this.#state.kind === "ready") this.#send({ op: "unsubscribe", id: ++this.#lastId, subscription: id });
   }
 
+  #askLimits(answered: Answered): void {
+    const message = { op: "limits", bytesPerSecond: this.#bytesPerSecondWished };
+    this.#ask(message, (outcome, status) => {
+      if (outcome.kind === "accepted") this.#bytesPerSecond = status?.bytesPerSecond ?? null;
+      answered(outcome);
+    });
+  }
+
+  /** Asks now, or says that it must wait for the next connection. */
+  #ask({ op, ...rest }: { op?: string }, answered: (outcome: Outcome, message?: StatusMessage) => void): void {
+    if (this.#state.kind === "closed")
+      return answered({ kind: "refused", code: this.#state.code, message: this.#state.reason });
+    if (this.#state.kind !== "ready") return answered({ kind: "kept" });
+    const id = ++this.#lastId;
+    this.#asked.set(id, answered);
+    this.#send({ op, id, ...rest });
+  }
+
   #send(message: object): boolean {
     try {
       this.#wire?.send(JSON.stringify(message));
@@ -291,6 +340,7 @@ export class Connection {
     this.#letGo();
     const attempt = this.#attempt;
     for (const subscription of this.#subscriptions.values()) subscription.lost();
+    this.#unanswered({ kind: "kept" });
     if (attempt !== this.#attempt) return; // a callback closed the connection
     this.#losses = steady ? 0 : this.#losses;
     if (this.#subscriptions.size === 0) return this.#enter({ kind: "idle", reason });
@@ -305,6 +355,14 @@ export class Connection {
     this.#subscriptions.clear();
     this.#enter({ kind: "closed", code, reason });
     for (const subscription of ended) subscription.finish({ kind: "ended", reason });
+    this.#unanswered({ kind: "refused", code, message: reason });
+  }
+
+  /** Nobody will answer any more what was asked on the connection that is gone. */
+  #unanswered(outcome: Outcome): void {
+    const asked = [...this.#asked.values()];
+    this.#asked.clear();
+    for (const answered of asked) answered(outcome);
   }
 
   /** From here on nothing of this wire is heard. */

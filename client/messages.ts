@@ -127,6 +127,8 @@ export interface StatusMessage {
   readonly connectionClosed?: boolean;
   readonly errorCode?: string | null;
   readonly errorMessage?: string | null;
+  /** What is in force, in the answer to `limits`. */
+  readonly bytesPerSecond?: number | null;
 }
 
 export type ServerMessage = ChangeMessage | ConnectionMessage | StatusMessage;

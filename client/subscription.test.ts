@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { connect } from "./connection.ts";
 import type { ChangeMessage, MarketChange } from "./messages.ts";
-import type { Subscription, SubscriptionHandlers } from "./subscription.ts";
+import type { Outcome, Subscription, SubscriptionHandlers, SubscriptionOptions } from "./subscription.ts";
 import { marketChange } from "./testing/arbitrary.ts";
 import { FakeClock, FakeServer } from "./testing/fake.ts";
 import { PlainBook, stateOf } from "./testing/plain.ts";
@@ -74,6 +74,107 @@ describe("images and updates", () => {
     expect([subscription.conflateMs, subscription.heartbeatMs]).toEqual([0, 5000]);
     say({ ct: "SUB_IMAGE", conflateMs: 180_000, heartbeatMs: 500 });
     expect([subscription.conflateMs, subscription.heartbeatMs]).toEqual([180_000, 500]);
+  });
+});
+
+describe("altered while it runs", () => {
+  const ONE = { filter: { marketIds: ["1.1", "1.2"] }, fields: ["EX_LTP"] as const, ladderLevels: 3, conflateMs: 100 };
+
+  function running(options: SubscriptionOptions = ONE) {
+    const made = setUp({}, options);
+    const { say, server, subscription } = made;
+    say({ ct: "SUB_IMAGE", initialClk: "i1", clk: "1", mc: [open("1.1"), open("1.2")] });
+    const outcomes: Outcome[] = [];
+    const told = (outcome: Outcome) => void outcomes.push(outcome);
+    const answer = (op: string, rest: object = { statusCode: "SUCCESS" }) =>
+      server.wire.say({ op: "status", id: server.wire.asked(op)?.id, connectionClosed: false, ...rest });
+    const refuse = (op: string) => answer(op, { statusCode: "FAILURE", errorCode: "INVALID_REQUEST" });
+    const ids = () => [...subscription.books.keys()];
+    return { ...made, outcomes, told, answer, refuse, ids };
+  }
+
+  test("a change says what is new, levels and fields together, and a resume asks for the same", () => {
+    const { server, subscription, told, answer, outcomes, say, reconnect } = running();
+    subscription.change({ conflateMs: 500 }, told);
+    expect(server.wire.asked("change")).toEqual({ op: "change", id: 3, subscription: 1, conflateMs: 500 });
+    answer("change");
+    say({ initialClk: "i1", clk: "2", conflateMs: 500 });
+    expect([outcomes, subscription.conflateMs]).toEqual([[{ kind: "accepted" }], 500]);
+    subscription.change({ ladderLevels: 5 }, told);
+    const marketDataFilter = { fields: ["EX_LTP"], ladderLevels: 5 };
+    expect(server.wire.asked("change")).toEqual({ op: "change", id: 4, subscription: 1, marketDataFilter });
+    reconnect();
+    expect(outcomes.at(-1)).toEqual({ kind: "kept" });
+    expect(server.wire.asked("marketSubscription")).toMatchObject({ marketDataFilter, conflateMs: 500, clk: "2" });
+  });
+
+  test("what is refused is taken back, and only that", () => {
+    const { server, subscription, told, refuse, answer, outcomes, reconnect } = running();
+    subscription.change({ conflateMs: 500, fields: [] }, told);
+    refuse("change");
+    subscription.addMarkets(["1.2", "1.3"], told);
+    const first = server.wire.asked("addMarkets");
+    subscription.addMarkets(["1.4"], told);
+    answer("addMarkets");
+    server.wire.say({ op: "status", id: first?.id, statusCode: "FAILURE", connectionClosed: false });
+    subscription.removeMarkets(["1.1"], told);
+    refuse("removeMarkets");
+    expect(outcomes.map(({ kind }) => kind)).toEqual(["refused", "accepted", "refused", "refused"]);
+    reconnect();
+    expect(server.wire.asked("marketSubscription")).toMatchObject({
+      marketFilter: { marketIds: ["1.2", "1.4", "1.1"] },
+      marketDataFilter: { fields: ["EX_LTP"] },
+      conflateMs: 100,
+    });
+  });
+
+  test("a removed market's book is gone once that is accepted, and an added one comes by its image", () => {
+    const { subscription, told, answer, say, ids } = running();
+    subscription.removeMarkets(["1.2"], told);
+    expect(ids()).toEqual(["1.1", "1.2"]);
+    answer("removeMarkets");
+    expect(ids()).toEqual(["1.1"]);
+    subscription.addMarkets(["1.5"], told);
+    answer("addMarkets");
+    say({ initialClk: "i2", clk: "3", mc: [open("1.5")] });
+    expect([ids(), subscription.initialClk, subscription.state.kind]).toEqual([["1.1", "1.5"], "i2", "live"]);
+  });
+
+  test("a market that comes back before the contract without it was told of is asked for by an image", () => {
+    const { subscription, told, answer, server, reconnect } = running();
+    subscription.removeMarkets(["1.2"], told);
+    answer("removeMarkets");
+    server.wire.cut();
+    subscription.addMarkets(["1.2"], told);
+    reconnect();
+    const request = server.wire.asked("marketSubscription");
+    expect(request).toMatchObject({ marketFilter: { marketIds: ["1.1", "1.2"] } });
+    expect(request?.clk).toBeUndefined();
+  });
+
+  test("one that is back in the wish when its going is accepted, too; not where the new contract is known", () => {
+    for (const isKnown of [false, true]) {
+      const { subscription, told, answer, server, reconnect, say } = running();
+      subscription.removeMarkets(["1.2"], told);
+      if (!isKnown) subscription.addMarkets(["1.2"], told);
+      answer("removeMarkets");
+      if (isKnown) {
+        say({ initialClk: "i2", clk: "3" });
+        subscription.addMarkets(["1.2"], told);
+      }
+      reconnect();
+      expect(server.wire.asked("marketSubscription")?.clk).toBe(isKnown ? "3" : undefined);
+    }
+  });
+
+  test("cannot be made to ask for every market, nor altered where a filter says which there are", () => {
+    const { subscription, server } = running();
+    expect(() => subscription.removeMarkets(["1.1", "1.2"])).toThrow("unsubscribe");
+    for (const filter of [undefined, {}, { marketIds: [] }, { marketIds: ["1.1"], eventIds: ["1"] }]) {
+      const other = running({ filter }).subscription;
+      expect(() => other.addMarkets(["1.1"])).toThrow("by marketIds alone");
+    }
+    expect(server.wire.asked("removeMarkets")).toBeUndefined();
   });
 });
 
@@ -192,10 +293,10 @@ function segmented(
   }));
 }
 
-function setUp(on: SubscriptionHandlers = {}) {
+function setUp(on: SubscriptionHandlers = {}, options: SubscriptionOptions = {}) {
   const [server, clock] = [new FakeServer(), new FakeClock()];
   const connection = connect({ wire: server.open, session: "token", clock, random: { next: () => 0.5 } });
-  const subscription: Subscription = connection.subscribe({}, on);
+  const subscription: Subscription = connection.subscribe(options, on);
   server.wire.accept();
   const say = (message: Partial<ChangeMessage>) =>
     server.wire.say({ op: "mcm", id: subscription.id, pt: 1, ...message });

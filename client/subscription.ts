@@ -1,7 +1,7 @@
 import { MarketBook } from "./book.ts";
 import type { ChangeMessage, FieldName, MarketFilter } from "./messages.ts";
 
-/** What to subscribe to. The criteria of a subscription never change: a resume must ask for exactly the same. */
+/** What to subscribe to. A resume asks for the same, as altered since by `change`, `addMarkets` and `removeMarkets`. */
 export interface SubscriptionOptions {
   /** Absent: every market this session may see. */
   readonly filter?: MarketFilter;
@@ -16,6 +16,19 @@ export interface SubscriptionOptions {
   /** Default true: long messages come in pieces. */
   readonly segmentationEnabled?: boolean;
 }
+
+/** What can be changed of a running subscription; what is absent stays as it is. `fields: []` is every field. */
+export type SubscriptionChange = Pick<SubscriptionOptions, "conflateMs" | "fields" | "ladderLevels">;
+
+/**
+ * How a request to alter something came out. `kept`: there is no connection just now, and it is asked for with the next one. `refused`: nothing has changed.
+ */
+export type Outcome =
+  | { readonly kind: "accepted" }
+  | { readonly kind: "kept" }
+  | { readonly kind: "refused"; readonly code: string; readonly message: string };
+
+export type Answered = (outcome: Outcome) => void;
 
 /**
  * Where a subscription stands. `waiting`: no complete image yet. `live`: its books are right.
@@ -72,6 +85,12 @@ export interface Subscription {
   readonly initialClk: string | null;
   readonly clk: string | null;
   unsubscribe(): void;
+  /** Another cadence, or other fields or levels: of those a whole new image comes. `answered` is called once, in order with everything else. */
+  change(change: SubscriptionChange, answered?: Answered): void;
+  /** Only where the filter is `marketIds` alone. Each comes with an image of its own; the others go on. Throws where it is another filter. */
+  addMarkets(marketIds: readonly string[], answered?: Answered): void;
+  /** The same the other way: once accepted, their books are gone. Throws where none would be left: unsubscribe. */
+  removeMarkets(marketIds: readonly string[], answered?: Answered): void;
 }
 
 /** What a subscription needs of its connection. */
@@ -80,6 +99,8 @@ export interface SubscriptionHost {
   /** Calls into the user's code and keeps what it throws away from the stream. */
   guard(callback: () => void): void;
   unsubscribe(id: number): void;
+  /** Asks for something under a new id; `answered` is called once, also where it cannot be asked now. */
+  ask(message: object, answered: Answered): void;
 }
 
 /** How long the first answer to a subscription may take: a large image is not put together at once. */
@@ -92,7 +113,10 @@ export class MarketSubscription implements Subscription {
   readonly id: number;
   readonly books = new Map<string, MarketBook>();
   readonly counters: SubscriptionCounters = { messages: 0, heartbeats: 0, changes: 0, images: 0, resumes: 0, bytes: 0 };
-  readonly #options: SubscriptionOptions;
+  /** As wished for by now: what is being asked for is in it already. */
+  #options: SubscriptionOptions;
+  /** Gone from `books` while the clk is still that of a contract which had them. */
+  readonly #removed = new Set<string>();
   readonly #on: SubscriptionHandlers;
   readonly #host: SubscriptionHost;
   readonly #feed = { stale: true };
@@ -139,6 +163,73 @@ export class MarketSubscription implements Subscription {
 
   unsubscribe(): void {
     this.#host.unsubscribe(this.id);
+  }
+
+  change(change: SubscriptionChange, answered?: Answered): void {
+    const before = this.#options;
+    const wished = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+    this.#options = { ...before, ...wished };
+    const { conflateMs, fields, ladderLevels } = this.#options;
+    const isData = "fields" in wished || "ladderLevels" in wished;
+    const message = {
+      op: "change",
+      ...("conflateMs" in wished && { conflateMs }),
+      ...(isData && { marketDataFilter: { fields, ladderLevels } }),
+    };
+    const undo = Object.fromEntries(Object.keys(wished).map((name) => [name, before[name as keyof typeof change]]));
+    this.#ask(message, answered, { refused: () => (this.#options = { ...this.#options, ...undo }) });
+  }
+
+  addMarkets(marketIds: readonly string[], answered?: Answered): void {
+    const had = this.#marketIds();
+    const added = marketIds.filter((id) => !had.has(id));
+    this.#name([...had, ...added]);
+    // What it remembers is older than their going: only an image brings them back.
+    if (added.some((id) => this.#removed.has(id))) this.forgetClk();
+    const refused = () => this.#name([...this.#marketIds()].filter((id) => !added.includes(id)));
+    this.#ask({ op: "addMarkets", marketIds }, answered, { refused });
+  }
+
+  removeMarkets(marketIds: readonly string[], answered?: Answered): void {
+    const had = this.#marketIds();
+    const removed = marketIds.filter((id) => had.delete(id));
+    if (had.size === 0) throw new RangeError("no market would be left: unsubscribe");
+    this.#name([...had]);
+    const refused = () => this.#name([...this.#marketIds(), ...removed]);
+    this.#ask({ op: "removeMarkets", marketIds }, answered, { refused, accepted: () => this.#remove(removed) });
+  }
+
+  #remove(marketIds: readonly string[]): void {
+    const wished = this.#marketIds();
+    for (const id of marketIds) {
+      this.books.delete(id);
+      this.#removed.add(id);
+      if (wished.has(id)) this.forgetClk();
+    }
+  }
+
+  #marketIds(): Set<string> {
+    const { marketIds, ...rest } = this.#options.filter ?? {};
+    if (marketIds === undefined || marketIds.length === 0 || Object.values(rest).some((value) => value !== undefined))
+      throw new TypeError("the filter is not by marketIds alone: it says which markets there are");
+    return new Set(marketIds);
+  }
+
+  #name(marketIds: readonly string[]): void {
+    this.#options = { ...this.#options, filter: { marketIds } };
+  }
+
+  /** Asks to be altered, unless it is over: what has been refused is taken back. */
+  #ask(message: object, answered: Answered = () => {}, then: { accepted?: () => void; refused?: () => void }): void {
+    const done = (outcome: Outcome) => {
+      if (outcome.kind === "accepted") then.accepted?.();
+      if (outcome.kind === "refused") then.refused?.();
+      this.#host.guard(() => answered(outcome));
+    };
+    const { kind } = this.#state;
+    if (kind === "refused" || kind === "ended")
+      done({ kind: "refused", code: "ENDED", message: `the subscription is ${kind}` });
+    else this.#host.ask({ ...message, subscription: this.id }, done);
   }
 
   /** The request to send, new or as a resume; from here on an answer is waited for. */
@@ -249,6 +340,7 @@ export class MarketSubscription implements Subscription {
   #complete(group: Group): MarketBook[] | null {
     if (group === this.#open) this.#open = null;
     if (this.#open === null) {
+      if (group.initialClk !== null) this.#removed.clear();
       this.#initialClk = group.initialClk ?? this.#initialClk;
       this.#clk = group.clk ?? this.#clk;
     }
