@@ -31,7 +31,7 @@ const ENTRY_POINTS = ["src/main.ts", "src/sim/run.ts", "src/cli/crowd.ts"];
 
 /** Where the runtime's own names may stand, so that another runtime stays a few files away. */
 const BUN_ALLOWED = [
-  /^src\/(main|app|doors|snapshot)\.ts$/,
+  /^src\/(main|app|doors|snapshot|workers)\.ts$/,
   /^src\/cli\//,
   /^src\/edge\//,
   /^src\/exchange\/client\.ts$/,
