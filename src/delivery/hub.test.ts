@@ -79,8 +79,23 @@ describe("a user holds the exchange's book", () => {
         rig.hub.closeAll({ code: "GOING_AWAY", message: "" });
         rig.hub.stop();
       }),
-      { numRuns: 300, includeErrorInReport: true },
+      { numRuns: 300, includeErrorInReport: true, examples: [[693495905]] },
     );
+  });
+
+  test("clk 0, of the first part of an image in several messages, is answered by an image: a market may have left meanwhile", () => {
+    const rig = new Rig();
+    rig.send([image("1.1"), image("1.2")]);
+    const user = rig.join();
+    const request = user.request(1, { filter: { eventTypeIds: ["1"] } });
+    user.session.subscribe(request);
+    const { initialClk } = user;
+    user.session.leave();
+    rig.send([change("1.1", { marketDefinition: definition({ eventTypeId: "2" }) })]);
+    const again = rig.join();
+    again.session.subscribe({ ...request, initialClk, clk: "0" });
+    expect(again.messages.map(({ ct }) => ct)).toEqual(["SUB_IMAGE"]);
+    rig.hub.stop();
   });
 });
 

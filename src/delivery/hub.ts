@@ -646,7 +646,8 @@ export class Hub implements Follower {
     const { initialClk, clk } = subscription.request;
     if (initialClk === null || clk === null || initialClk !== subscription.initialClk) return null;
     const said = sequenceOf(clk);
-    if (said === null) return null;
+    // 0 stands on the first part of an image that comes in several messages: what was held before is void, and only an image says what is not there.
+    if (said === null || said === 0) return null;
     const since = said + this.cache.base;
     if (since > this.cache.sequence || !this.cache.isInReach(since)) return null;
     return this.#roll.leftSince(subscription, since) ? null : since;
