@@ -72,6 +72,11 @@ export class FrameReader {
     this.#messageBytesMax = messageBytesMax;
   }
 
+  /** Nothing of a frame or a message is kept: another stream's next bytes would be read as well. */
+  get isBetween(): boolean {
+    return this.#headerLength === 0 && !this.#inMessage && !this.#over;
+  }
+
   /** Takes the next bytes (and unmasks them where they lie). A goodbye: the framing is broken, the stream is of no more use. */
   push(bytes: Uint8Array, sink: FrameSink): Goodbye | null {
     for (let at = 0; at < bytes.length && !this.#over; ) {

@@ -119,7 +119,8 @@ export class Visit {
   #state: State = { kind: "greeted" };
   /** The request that is being refused for good, for `end` to name. */
   #failing: number | null = null;
-  readonly #sides = new Map<keyof SideStreams, { readonly id: number; readonly subscription: SideSubscription }>();
+  /** Null until there is one: most visitors never ask for a side stream. */
+  #sides: Map<keyof SideStreams, { readonly id: number; readonly subscription: SideSubscription }> | null = null;
   #windowStart = 0;
   #requests = 0;
 
@@ -170,7 +171,7 @@ export class Visit {
     if (this.#state.kind !== "authenticated" && this.#state.kind !== "subscribed") return;
     // Orders are few, and prices without end: whoever reads slowly would not hear of the ones before it is in step with the others.
     this.#state.session.drained(() => {
-      for (const { subscription } of this.#sides.values()) subscription.drained();
+      for (const { subscription } of this.#sides?.values() ?? []) subscription.drained();
     });
   }
 
@@ -186,8 +187,8 @@ export class Visit {
     if (state.kind === "over") return NOTHING_LEFT;
     this.#state = { kind: "over" };
     this.#host.idle.drop(this);
-    for (const { subscription } of this.#sides.values()) subscription.end();
-    this.#sides.clear();
+    for (const { subscription } of this.#sides?.values() ?? []) subscription.end();
+    this.#sides = null;
     this.#host.departed(this, state.kind === "greeted" ? null : state.account, goodbye);
     const rest = state.kind === "greeted" ? null : state.session.leave();
     const words = goodbye ? asciiJson(this.#failure(this.#failing, goodbye, true)) : "";
@@ -255,12 +256,13 @@ export class Visit {
     request: Request,
   ): void {
     if (stream === undefined) return this.#refuse(request.id, { code: "NOT_AUTHORIZED", message: NOT_SERVED[kind] });
-    const replaced = this.#sides.get(kind);
+    const replaced = this.#sides?.get(kind);
     const opened = stream.subscribe(state.account, request, state.session, asciiJson(success(request.id)));
     if ("code" in opened) return this.#refuse(request.id, opened);
     // What it says at once may have ended the visit.
     if (this.#state.kind === "over") return opened.end();
     replaced?.subscription.end();
+    this.#sides ??= new Map();
     this.#sides.set(kind, { id: request.id, subscription: opened });
     this.#subscribed(state);
   }
@@ -272,9 +274,9 @@ export class Visit {
   }
 
   #unsubscribe(session: HubSession, id: number | null, subscription: number): void {
-    const side = [...this.#sides].find(([, open]) => open.id === subscription);
+    const side = [...(this.#sides ?? [])].find(([, open]) => open.id === subscription);
     side?.[1].subscription.end();
-    if (side !== undefined) this.#sides.delete(side[0]);
+    if (side !== undefined) this.#sides?.delete(side[0]);
     if (side !== undefined || session.unsubscribe(subscription)) return this.#say(success(id));
     this.#refuse(id, { code: "INVALID_REQUEST", message: `there is no subscription ${subscription}` });
   }

@@ -29,6 +29,8 @@ interface Shared {
   readonly quiet: Deadlines<WebSocketConnection>;
   readonly pongs: Deadlines<WebSocketConnection>;
   readonly leaving: Deadlines<Outgoing>;
+  /** A reader that is between frames: most reads hold whole ones, and one reader will do for all connections that have nothing begun. */
+  spare: FrameReader | null;
 }
 
 /**
@@ -49,6 +51,7 @@ export class WebSocketDoor {
       quiet: new Deadlines(clock, QUIET_MS_MAX, (connection) => connection.ping()),
       pongs: new Deadlines(clock, PONG_MS_MAX, (connection) => connection.drop()),
       leaving: Outgoing.deadlines(clock),
+      spare: null,
     };
     this.#listener = listen(at, (socket) => (lobby.hasRoom() ? new WebSocketConnection(socket, shared) : null));
   }
@@ -77,7 +80,8 @@ class WebSocketConnection implements SocketHandler, FrameSink {
   readonly #shared: Shared;
   readonly #outgoing: Outgoing;
   #handshake: HandshakeReader | null = new HandshakeReader();
-  readonly #frames = new FrameReader(MESSAGE_BYTES_MAX);
+  /** What has read a part of a frame or a message; null between them, and so nearly always. */
+  #frames: FrameReader | null = null;
   #outlet: WebSocketOutlet | null = null;
 
   constructor(socket: Socket, shared: Shared) {
@@ -154,7 +158,12 @@ class WebSocketConnection implements SocketHandler, FrameSink {
 
   /** Where the framing is broken, a close frame is all that is said. */
   #read(bytes: Uint8Array): void {
-    const fault = this.#frames.push(bytes, this);
+    const shared = this.#shared;
+    const frames = this.#frames ?? shared.spare ?? new FrameReader(MESSAGE_BYTES_MAX);
+    if (frames === shared.spare) shared.spare = null;
+    const fault = frames.push(bytes, this);
+    this.#frames = frames.isBetween ? null : frames;
+    if (frames.isBetween) shared.spare = frames;
     if (fault === null) return;
     const rest = this.#outlet?.visit.end(fault).rest ?? null;
     this.#outgoing.leave(rest, closeFrame(FAULTS[fault.code].close, fault.message));
