@@ -37,7 +37,7 @@ export class Roll {
     }
     for (const id of new Set(marketIds)) {
       const book = this.#cache.get(id);
-      if (book !== undefined && subscription.matches(book)) found.push(book);
+      if (book !== undefined && (!subscription.roving || subscription.matches(book))) found.push(book);
     }
     return found;
   }

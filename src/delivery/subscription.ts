@@ -1,5 +1,5 @@
 import type { Book } from "../market/book.ts";
-import { looksAtFacts, type Matcher, matcher } from "../market/filter.ts";
+import { looksAtFacts, type MarketFilter, type Matcher, matcher } from "../market/filter.ts";
 import type { SubscribeRequest } from "../wire/requests.ts";
 import type { Beat } from "./beat.ts";
 import type { Contract } from "./contract.ts";
@@ -26,6 +26,9 @@ export interface CatchUp {
   /** Markets that were added: they come whole, whatever `from` is. */
   fresh: Set<Book> | null;
 }
+
+/** So many ids are looked through as fast as a set is asked. */
+const FEW = 16;
 
 /** One user's wish for some markets. In step: told with its views' flushes. Catching up: told on its own, as fast as its socket takes it. */
 export class Subscription {
@@ -60,7 +63,8 @@ export class Subscription {
   readonly pending: number[] = [];
   /** The head its last pending message has. */
   pendingHead = -1;
-  #matches: Matcher;
+  /** Null where it names a few markets by ids alone: what makes a filter ready costs a user half a kilobyte. */
+  #matches: Matcher | null;
 
   constructor(session: Session, request: SubscribeRequest, contract: Contract, initialClk: string, beat: Beat) {
     this.id = request.id;
@@ -69,15 +73,15 @@ export class Subscription {
     this.contract = contract;
     this.initialClk = initialClk;
     this.beat = beat;
-    this.#matches = matcher(request.filter);
     this.roving =
       request.filter.marketIds === undefined || request.filter.marketIds.length === 0 || looksAtFacts(request.filter);
+    this.#matches = this.#ready(request.filter);
     this.prefix = `{"op":"mcm","id":${request.id}`;
   }
 
   /** It is altered: by markets more or less where it names them by ids alone, by fields, depth or cadence. */
   become(request: SubscribeRequest, contract: Contract, initialClk: string, beat: Beat): void {
-    if (contract.filter !== this.contract.filter) this.#matches = matcher(contract.filter);
+    if (contract.filter !== this.contract.filter) this.#matches = this.#ready(contract.filter);
     this.request = request;
     this.contract = contract;
     this.initialClk = initialClk;
@@ -89,7 +93,12 @@ export class Subscription {
   }
 
   matches(book: Pick<Book, "id" | "known">): boolean {
-    return this.#matches(book.id, book.known);
+    if (this.#matches !== null) return this.#matches(book.id, book.known);
+    return (this.contract.filter.marketIds as readonly string[]).includes(book.id);
+  }
+
+  #ready(filter: MarketFilter): Matcher | null {
+    return this.roving || (filter.marketIds as readonly string[]).length > FEW ? matcher(filter) : null;
   }
 
   /** From where this market is told to somebody who knows everything up to `from`: from the start if it may have entered the filter since. */
