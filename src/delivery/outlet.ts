@@ -1,7 +1,10 @@
 import type { Goodbye } from "../base/errors.ts";
 import type { Traffic } from "./traffic.ts";
 
-/** How one message becomes bytes on a wire: what stands before and after it. */
+/**
+ * How one message becomes bytes on a wire: what stands before and after it. Called for each message of a user in the order of its bytes; what was framed may not be
+ * written after all (a flush that is too large), and what comes next then stands in its place.
+ */
 export interface Framing {
   /** The most bytes `before` and `after` take together. */
   readonly overheadMax: number;
