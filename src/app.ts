@@ -201,9 +201,9 @@ export function reachable(host: string): string {
   return host === "0.0.0.0" || host === "::" ? "localhost" : host;
 }
 
-/** True once the exchange's first image is whole. */
+/** True once the exchange's first image is whole; with the books of before a restart at once, and while an image makes them new. */
 export function isReady(source: Upstream, cache: Cache): boolean {
-  return source.isComplete && !cache.midGroup;
+  return source.isComplete && (!cache.midGroup || !cache.isConfirmed);
 }
 
 /** The fields that the stream carries. */

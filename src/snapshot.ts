@@ -26,7 +26,7 @@ export interface Kept {
   stop(): Promise<void>;
 }
 
-/** What is read at a start becomes garbage in heaps: it is collected after so many bytes. */
+/** What is read at a start, and written later, leaves garbage in heaps: it is collected after so many bytes. */
 const COLLECT_BYTES = 8 * 1024 * 1024;
 
 /** The books of before, where there are any, kept in the snapshot file from now on. */
@@ -42,7 +42,7 @@ export function snapshotBooks(config: Config, newCache: () => Cache, clock: Cloc
     keep(source, sink) {
       const marks = () => source.allMarks ?? null;
       const options = { file: path, everyMs, criteria, marks };
-      const writer = new SnapshotWriter(options, { cache, disk: systemDisk, clock, log }, sink);
+      const writer = new SnapshotWriter(options, { cache, disk: systemDisk, clock, log, collect: collector() }, sink);
       return { sink: writer, stop: () => writer.stop() };
     },
   };

@@ -24,6 +24,8 @@ export interface SnapshotWorld {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Log;
+  /** So many bytes were put together, and what that took is garbage now. */
+  readonly collect?: (bytes: number) => void;
 }
 
 /** Books are written for so long at a time, and then it is others' turn for as long again. */
@@ -122,7 +124,8 @@ export class SnapshotWriter implements Sink {
     this.lastMs = Math.round(ms);
     this.#said = "";
     const { log } = this.#world;
-    log.debug({ file: this.#options.file, markets, bytes, ms: this.lastMs }, "a snapshot was written");
+    const { sliceMsMax } = this;
+    log.debug({ file: this.#options.file, markets, bytes, ms: this.lastMs, sliceMsMax }, "a snapshot was written");
   }
 
   #failed({ code, reason }: Extract<Outcome, { kind: "failed" }>): void {
@@ -168,7 +171,8 @@ class Draft {
     this.#options = options;
     this.#world = world;
     this.#marks = marks;
-    this.#beganAt = world.clock.monotonic();
+    const began = world.clock.monotonic();
+    this.#beganAt = began;
     const { cache } = world;
     const { epoch, sequence, memory } = cache;
     const { criteria } = options;
@@ -176,6 +180,7 @@ class Draft {
     // From the last to the first: they are taken from the end, and are to come back in the order in which they came.
     this.#books = [...cache.books()].sort((a, b) => b.ordinal - a.ordinal);
     this.done = this.#write();
+    this.sliceMsMax = world.clock.monotonic() - began;
   }
 
   batch(batch: ChangeBatch): void {
@@ -277,6 +282,7 @@ class Draft {
     this.#hash.update(bytes);
     this.bytes += bytes.length;
     await output.write(bytes);
+    this.#world.collect?.(bytes.length);
     full.clear();
   }
 }
