@@ -1,6 +1,6 @@
 import type { MarketBook } from "../../client/book.ts";
 import { type Connection, connect } from "../../client/connection.ts";
-import type { Subscription } from "../../client/subscription.ts";
+import type { Outcome, Subscription } from "../../client/subscription.ts";
 import type { OpenWire } from "../../client/wire.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { pick, type Random, randomInt } from "../base/random.ts";
@@ -39,6 +39,10 @@ export interface User {
   leave(): void;
   /** Sends its subscriptions again, over the connection it has. */
   askAgain(): void;
+  /** Asks for something else in what runs, where it can; says what. */
+  alter(random: Random): string | null;
+  /** How late prices may be by what it may have or wants of bytes a second; stops are not. */
+  readonly cappedMs: number;
   /** G1, within the client: what it shows is what the messages say. */
   compare(): void;
 }
@@ -49,6 +53,9 @@ export interface UserWorld {
   readonly clock: Clock;
   readonly random: Random;
   readonly session: string;
+  /** What users may look at, for which the oracle has lenses. */
+  readonly views: readonly View[];
+  readonly bytesPerSecondMax: number | undefined;
 }
 
 /** Somebody with our client library. Closing is for good: who comes back begins anew. */
@@ -62,6 +69,8 @@ export class LibraryUser implements User {
   /** The ESA door knows no word to end a subscription, and carries one. */
   readonly #canAskAgain: boolean;
   #connection: Connection | null = null;
+  /** The lowest limit that it ever asked for. */
+  #bytesPerSecond: number;
 
   constructor(world: UserWorld, kind: "websocket" | "esa", wire: OpenWire, asked: readonly (Wish & Terms)[]) {
     this.name = world.name;
@@ -70,6 +79,7 @@ export class LibraryUser implements User {
     this.#wire = wire;
     this.#canAskAgain = kind === "websocket";
     this.watched = asked.map((wish, i) => new LibraryWatched(world.oracle, `${world.name}/${i}`, wish, wish));
+    this.#bytesPerSecond = world.bytesPerSecondMax ?? Number.POSITIVE_INFINITY;
     this.noticeMs = 2 * Math.max(...asked.map(({ heartbeatMs }) => heartbeatMs));
   }
 
@@ -105,6 +115,19 @@ export class LibraryUser implements User {
     for (const watched of this.watched) watched.subscribe(this.#connection);
   }
 
+  get cappedMs(): number {
+    return cappedMs(this.#bytesPerSecond);
+  }
+
+  alter(random: Random): string | null {
+    if (!this.#canAskAgain || this.#connection === null) return null;
+    if (random.next() < 0.7) return pick(random, this.watched).alter(random, this.#world.views);
+    const bytesPerSecond = pick(random, BYTES_PER_SECOND);
+    this.#bytesPerSecond = Math.min(this.#bytesPerSecond, bytesPerSecond ?? Number.POSITIVE_INFINITY);
+    this.#connection.setLimits({ bytesPerSecond }, (outcome) => refusals(outcome, this.#world.oracle, this.name));
+    return `wants ${bytesPerSecond} bytes a second`;
+  }
+
   compare(): void {
     for (const watched of this.watched) {
       for (const difference of watched.differences())
@@ -124,15 +147,73 @@ export class LibraryUser implements User {
 }
 
 class LibraryWatched implements Watched {
-  readonly wish: Wish;
-  readonly terms: Terms;
+  wish: Wish;
+  terms: Terms;
   readonly witness: Witness;
+  readonly #oracle: Oracle;
   #subscription: Subscription | null = null;
 
-  constructor(oracle: Oracle, name: string, wish: Wish, terms: Terms) {
+  constructor(
+    oracle: Oracle,
+    name: string,
+    { filter, fields, ladderLevels }: Wish,
+    { conflateMs, heartbeatMs, segmentationEnabled }: Terms,
+  ) {
+    const wish = { filter, fields, ladderLevels };
     this.wish = wish;
-    this.terms = terms;
+    this.terms = { conflateMs, heartbeatMs, segmentationEnabled };
+    this.#oracle = oracle;
     this.witness = new Witness(oracle, name, wish, "library");
+  }
+
+  /** Another cadence, other fields and levels, or, where it names its markets, one more or less. */
+  alter(random: Random, views: readonly View[]): string {
+    const subscription = this.#subscription as Subscription;
+    const { marketIds, ...rest } = this.wish.filter;
+    const dice = random.next();
+    if (marketIds !== undefined && Object.keys(rest).length === 0 && dice < 0.7)
+      return this.#alterMarkets(subscription, random, marketIds);
+    if (dice < 0.85) {
+      const conflateMs = pick(random, CADENCES);
+      subscription.change(
+        { conflateMs },
+        this.#then(subscription, () => (this.terms = { ...this.terms, conflateMs })),
+      );
+      return `conflates by ${conflateMs}`;
+    }
+    const { fields, ladderLevels } = pick(random, views);
+    subscription.change(
+      { fields, ladderLevels },
+      this.#then(subscription, () => this.#become({ ...this.wish, fields, ladderLevels })),
+    );
+    return `looks at ${ladderLevels} levels of ${fields.join("+") || "all"}`;
+  }
+
+  #alterMarkets(subscription: Subscription, random: Random, had: readonly string[]): string {
+    const id = pick(random, random.next() < 0.5 ? had : MARKET_IDS);
+    const isLess = had.includes(id) && had.length > 2;
+    const become = (outcome: Outcome) => {
+      const others = (this.wish.filter.marketIds ?? []).filter((other) => other !== id);
+      const filter = { marketIds: isLess ? others : [...others, id] };
+      this.#become({ ...this.wish, filter }, isLess && outcome.kind === "accepted" ? [id] : []);
+    };
+    if (isLess) subscription.removeMarkets([id], this.#then(subscription, become));
+    else subscription.addMarkets([id], this.#then(subscription, become));
+    return `${isLess ? "takes out" : "adds"} ${id}`;
+  }
+
+  #become(wish: Wish, removed: readonly string[] = []): void {
+    this.wish = wish;
+    this.witness.altered(wish, removed);
+  }
+
+  /** What counts is the subscription of now. */
+  #then(subscription: Subscription, become: (outcome: Outcome) => void): (outcome: Outcome) => void {
+    return (outcome) => {
+      if (subscription !== this.#subscription) return;
+      if (outcome.kind === "refused") refusals(outcome, this.#oracle, this.witness.name);
+      else become(outcome);
+    };
   }
 
   /** Who wants no segments is shown markets before the whole image is there: only its clk says that it is. */
@@ -160,6 +241,20 @@ class LibraryWatched implements Watched {
         yield `${id} ${differenceOf(libraryText(book), wholeText(right))}`;
     }
   }
+}
+
+/** Nothing that users ask for here may be refused, unless it is over before it is answered. */
+function refusals(outcome: Outcome, oracle: Oracle, name: string): void {
+  if (outcome.kind === "refused" && outcome.code !== "ENDED" && outcome.code !== "CLOSED")
+    oracle.accuse("G1 same book", `${name}: an alteration was refused, ${outcome.code}: ${outcome.message}`);
+}
+
+/** The most that two subscriptions to all markets come to, as images. */
+const PASS_BYTES_MAX = 60_000;
+
+/** One pass may have to be paid for before the next begins, and that one too before it is through. */
+function cappedMs(bytesPerSecond: number): number {
+  return (2 * PASS_BYTES_MAX * 1000) / bytesPerSecond;
 }
 
 /** A book of the library's, as the oracle reads one. */
@@ -225,6 +320,14 @@ export class PlainUser implements User, Watched {
   leave(): void {
     this.#wanted = false;
     this.#lost();
+  }
+
+  alter(): null {
+    return null;
+  }
+
+  get cappedMs(): number {
+    return cappedMs(this.#world.bytesPerSecondMax ?? Number.POSITIVE_INFINITY);
   }
 
   /** A new subscription takes the old one's place and goes on from its clk. */
@@ -331,20 +434,27 @@ const FILTERS: readonly MarketFilter[] = [
   { eventTypeIds: ["1", "2"], marketTypes: ["MATCH_ODDS"] },
   { raceTypes: ["NO_VALUE"] },
   { marketIds: ["1.1", "1.3", "1.9", "1.404"] },
+  { marketIds: ["1.2", "1.3"] },
   { marketIds: ["1.1", "1.2", "1.10"], eventIds: ["31", "33"] },
 ];
 const CADENCES = [0, 0, 0, 50, 100, 500, 1_000, 5_000];
+const BYTES_PER_SECOND = [null, 4_000, 4_000, 20_000, 100_000];
+/** As `OddMarkets` names them; one never comes. */
+const MARKET_IDS = [...Array.from({ length: 12 }, (_, i) => `1.${i + 1}`), "1.404"];
 const HEARTBEATS = [500, 1_000, 2_000, 5_000];
 
+/** What is looked at of a book. */
+export type View = Omit<Wish, "filter">;
+
 /** Views of a book that the users of one run share: any fields, any depth. */
-export function randomViews(random: Random, count: number): Omit<Wish, "filter">[] {
+export function randomViews(random: Random, count: number): View[] {
   const everything = { fields: [], ladderLevels: 10 };
   const some = () => FIELD_FLAGS.filter(() => random.next() < 0.4) as FieldFlag[];
   const others = Array.from({ length: count - 1 }, () => ({ fields: some(), ladderLevels: 1 + randomInt(random, 10) }));
   return [everything, ...others];
 }
 
-export function randomWish(random: Random, views: readonly Omit<Wish, "filter">[]): Wish & Terms {
+export function randomWish(random: Random, views: readonly View[]): Wish & Terms {
   return {
     filter: pick(random, FILTERS),
     ...pick(random, views),

@@ -49,6 +49,8 @@ export interface HousePlan {
   readonly behindMsMax: number;
   /** Deleted prices remembered; by default so few that the ring comes round within a trial, and who was away for long must be sent images. */
   readonly deletionsMax?: number;
+  /** How many bytes of prices a second each user may have. */
+  readonly bytesPerSecondMax?: number | undefined;
   /** So many hubs with doors of their own follow the one that holds the upstream; 0: it serves users itself. */
   readonly edges?: number;
 }
@@ -97,7 +99,7 @@ export class House {
   }
 
   /** One of the hubs' counters, over all lives. */
-  count(counter: "images" | "resumes" | "catchUps" | "messagesOut"): number {
+  count(counter: "images" | "resumes" | "catchUps" | "holds" | "messagesOut"): number {
     return this.#gateways.reduce((sum, { edges }) => edges.reduce((all, { hub }) => all + hub[counter], sum), 0);
   }
 
@@ -240,7 +242,12 @@ function openEdge(world: GatewayWorld, plan: HousePlan, name: string | null): Ed
   const { segmentBytesMax, flushBytesMax, behindMsMax } = plan;
   const cache = cacheOf(world, plan);
   const hub = new Hub({ cache, clock, segmentBytesMax, flushBytesMax, behindMsMax });
-  const accounts = Array.from({ length: USERS_MAX }, (_, i) => ({ token: userToken(i), name: userName(i) }));
+  const { bytesPerSecondMax } = plan;
+  const accounts = Array.from({ length: USERS_MAX }, (_, i) => ({
+    token: userToken(i),
+    name: userName(i),
+    bytesPerSecondMax,
+  }));
   const lobby = new Lobby({ hub, clock, connectionsMax: 1_000, tokens: new TokenList(accounts) });
   const door = { listen, lobby, log: silentLog };
   const doors = [new EsaDoor({ ...door, at: ESA_AT }), new WebSocketDoor({ ...door, at: WEBSOCKET_AT })];

@@ -8,5 +8,5 @@ describe("a planted mistake is found", () => {
       const verdict = await firstFailure(mutant, 1, MUTANT_SEEDS_MAX);
       expect(verdict?.violations.length).toBeGreaterThan(0);
       expect((await trial((verdict as { seed: number }).seed)).violations).toEqual([]);
-    });
+    }, 30_000);
 });

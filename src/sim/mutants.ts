@@ -1,8 +1,11 @@
 import { MarketSubscription } from "../../client/subscription.ts";
 import { Wheel } from "../base/wheel.ts";
+import { Allowance } from "../delivery/allowance.ts";
 import { Beat } from "../delivery/beat.ts";
 import { CatchUpWriter } from "../delivery/catchup.ts";
 import { Hub } from "../delivery/hub.ts";
+import { Outbox } from "../delivery/outbox.ts";
+import { Roll } from "../delivery/roll.ts";
 import { Subscription } from "../delivery/subscription.ts";
 import type { View } from "../delivery/view.ts";
 import { ExchangeClient } from "../exchange/client.ts";
@@ -174,6 +177,57 @@ export const MUTANTS: readonly Mutant[] = [
     name: "enter-as-a-delta",
     mistake: "a market that comes into a filter is told by what changed, as if it had been there",
     plant: () => patch(Subscription.prototype, "sinceFor", () => (_, _book, from) => from),
+  },
+  {
+    name: "add-as-a-delta",
+    mistake: "a market that is added is told by what changed, as if it had been there",
+    plant: () =>
+      patch(Roll.prototype, "add", (add) => (roll, subscription, ids) => {
+        add.call(roll, subscription, ids);
+        return [];
+      }),
+  },
+  {
+    name: "keep-what-was-removed",
+    mistake: "a market that was taken out is told of on and on",
+    plant: () => patch(Roll.prototype, "drop", () => () => undefined),
+  },
+  {
+    name: "alter-and-forget",
+    mistake: "who alters its subscription is not told what waited for its beat",
+    plant: () =>
+      patch(Subscription.prototype, "changed", (changed) => (subscription, fresh, now) => {
+        changed.call(subscription, fresh, now);
+        if (subscription.catchUp !== null) subscription.catchUp.from = now;
+      }),
+  },
+  {
+    name: "alter-in-words-only",
+    mistake: "other fields are accepted, and what comes is in the old ones",
+    plant: () =>
+      patch(Subscription.prototype, "become", (become) => (subscription, request, contract, initialClk, beat) => {
+        const { fields, ladderLevels } = subscription.contract;
+        become.call(subscription, request, { ...contract, fields, ladderLevels }, initialClk, beat);
+      }),
+  },
+  {
+    name: "hold-a-stop",
+    mistake: "a market that stops waits for its users' allowance",
+    plant: () => patch(CatchUpWriter.prototype, "overtake", () => () => undefined),
+  },
+  {
+    name: "hold-for-good",
+    mistake: "an allowance that is spent does not come back",
+    plant: () => patch(Allowance.prototype, "waitMs", () => () => 1_000),
+  },
+  {
+    name: "hold-without-a-heartbeat",
+    mistake: "who waits for its allowance hears nothing",
+    plant: () =>
+      patch(Outbox.prototype, "send", (send) => (outbox, bytes) => {
+        const beat = bytes.indexOf('"ct":"HEARTBEAT"') !== -1 && bytes.indexOf('"clk":') === -1;
+        return beat || send.call(outbox, bytes);
+      }),
   },
   {
     name: "hide-the-silence",

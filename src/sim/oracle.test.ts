@@ -89,6 +89,32 @@ describe("the oracle", () => {
     expect(stopped.verdict[0]).toBe("G5 suspends win: ann: is at state 1 of 1.1, which stopped in state 4");
   });
 
+  test("lets prices be later where somebody is told no faster, but no stop that lasts", () => {
+    const it = court();
+    it.witness.keepsUp(it.now - 100, it.now, 300);
+    expect(it.verdict).toEqual([]);
+    it.publish({ id: "1.1", marketDefinition: { status: "SUSPENDED" } });
+    it.witness.keepsUp(it.now - 100, it.now, 60_000);
+    expect(it.verdict[0]).toBe("G5 suspends win: ann: is at state 1 of 1.1, which stopped in state 4");
+    const over = court();
+    over.publish({ id: "1.1", marketDefinition: { status: "SUSPENDED" } });
+    over.publish({ id: "1.1", marketDefinition: { status: "OPEN" } });
+    over.witness.keepsUp(over.now - 100, over.now, 60_000);
+    expect(over.verdict).toEqual([]);
+  });
+
+  test("judges who altered its subscription by what it is since: other fields from their image on, and nothing of what was taken out", () => {
+    const it = court();
+    const wish = { filter: { marketIds: ["1.2"] }, fields: [], ladderLevels: 10 };
+    it.witness.altered(wish, ["1.1"]);
+    expect([...it.witness.books.keys()]).toEqual([]);
+    it.witness.compare();
+    it.witness.keepsUp(it.now, it.now);
+    expect(it.verdict).toEqual([]);
+    it.tell([ltp(5)]);
+    expect(it.verdict[0]).toBe("G1 same book: ann: is told of 1.1, which was taken out");
+  });
+
   test("wants the same book in the end, in the fields and depth asked for: no more and no less", () => {
     const levels = (depth: number) => Array.from({ length: depth }, (_, level) => [level, 2, 10]);
     const full = { id: "1.1", img: true, tv: 9, rc: [{ id: 5, ltp: 2, batb: levels(5) }] };

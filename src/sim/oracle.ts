@@ -45,19 +45,19 @@ export class Oracle {
   readonly violations: Violation[] = [];
   /** Told of each message that somebody gets. */
   told: ((who: string, text: string) => void) | null = null;
-  readonly #now: () => number;
+  readonly now: () => number;
   readonly #forgetMs: number;
   readonly #lenses = new Map<string, Lens>();
 
   /** `forgetMs`: a market that has been closed for so long may be forgotten by whoever passes it on. */
   constructor(now: () => number, forgetMs: number) {
-    this.#now = now;
+    this.now = now;
     this.#forgetMs = forgetMs;
   }
 
   /** It may be known no more, to anybody. */
   mayBeForgotten(history: History): boolean {
-    return history.closed && this.#now() - (history.at[history.stops.at(-1) as number] as number) >= this.#forgetMs;
+    return history.closed && this.now() - (history.at[history.stops.at(-1) as number] as number) >= this.#forgetMs;
   }
 
   /** One message of the exchange. */
@@ -65,11 +65,11 @@ export class Oracle {
     const touched = new Set<History>();
     for (const change of changes) {
       let history = this.histories.get(change.id);
-      if (history === undefined) this.histories.set(change.id, (history = new History(change.id, this.#now())));
-      history.apply(change, this.#now());
+      if (history === undefined) this.histories.set(change.id, (history = new History(change.id, this.now())));
+      history.apply(change, this.now());
       touched.add(history);
     }
-    for (const history of touched) history.close(this.#now(), this.#lenses.values());
+    for (const history of touched) history.close(this.now(), this.#lenses.values());
   }
 
   /** How states look to somebody with this wish. To be asked for before anything is published. */
@@ -83,7 +83,7 @@ export class Oracle {
   }
 
   accuse(guarantee: Guarantee, words: string): void {
-    this.violations.push({ guarantee, at: this.#now(), words });
+    this.violations.push({ guarantee, at: this.now(), words });
   }
 }
 
@@ -109,6 +109,11 @@ export class History {
 
   get closed(): boolean {
     return this.book.definition?.status === "CLOSED";
+  }
+
+  /** It stands still: SUSPENDED or CLOSED. */
+  get stopped(): boolean {
+    return this.closed || this.book.definition?.status === "SUSPENDED";
   }
 
   /** The number of the last state. */
@@ -309,6 +314,11 @@ interface Message {
 /** How a client takes an image: the library empties its cache by it, plain ESA clients go by each market's `img` alone. */
 export type Manners = "library" | "plain";
 
+function matchesOf({ filter }: Wish): (history: History) => boolean {
+  const test = marketTest(filter);
+  return ({ id, facts }) => test(id, facts);
+}
+
 interface Shown {
   readonly text: string;
   /** The first state, not before the one shown earlier, that looks like this. */
@@ -324,11 +334,14 @@ export class Witness {
   conflateMs = 0;
   /** The last message said 503. */
   unreliable = false;
-  readonly lens: Lens;
+  lens: Lens;
   readonly name: string;
   readonly #oracle: Oracle;
   readonly #manners: Manners;
-  readonly #matches: (history: History) => boolean;
+  #matches: (history: History) => boolean;
+  /** Markets that its user had taken out of the subscription. */
+  readonly #removed = new Set<string>();
+  #alteredAt = Number.NEGATIVE_INFINITY;
   readonly #shown = new Map<string, Shown>();
   /** Markets of the image that is coming in; null when none is. */
   #image: Set<string> | null = null;
@@ -343,8 +356,27 @@ export class Witness {
     this.name = name;
     this.lens = oracle.lens(wish);
     this.#manners = manners;
-    const test = marketTest(wish.filter);
-    this.#matches = ({ id, facts }) => test(id, facts);
+    this.#matches = matchesOf(wish);
+  }
+
+  /**
+   * The subscription is another from here on: the server has said so before anything that follows, or the next request will ask for it. Books of markets that the
+   * server has taken out are gone. What was shown of the others is remembered as the states that it was.
+   */
+  altered(wish: Wish, removed: readonly string[]): void {
+    const lens = this.#oracle.lens(wish);
+    for (const [id, { state }] of this.#shown) {
+      const { texts } = (this.#oracle.histories.get(id) as History).look(lens);
+      this.#shown.set(id, { text: texts[state] as string, state });
+    }
+    this.lens = lens;
+    this.#matches = matchesOf(wish);
+    for (const id of removed) {
+      this.books.delete(id);
+      this.#removed.add(id);
+    }
+    for (const id of wish.filter.marketIds ?? []) this.#removed.delete(id);
+    this.#alteredAt = this.#oracle.now();
   }
 
   /** The answer to the subscription is here, whole. */
@@ -399,20 +431,36 @@ export class Witness {
 
   /**
    * G3 and G5: at `now` everything from before `since` must be there, and every stop from before `stopsSince`. Markets that were born or came into the filter
-   * later are let be.
+   * later are let be. Prices may be later still by `cappedMs`, where somebody is told no faster; and so may stops that were over before they could be told.
    */
-  keepsUp(since: number, stopsSince: number): void {
+  keepsUp(promptSince: number, stopsSince: number, cappedMs = 0): void {
+    const since = promptSince - cappedMs;
     for (const history of this.#oracle.histories.values()) {
-      if (history.factsAt > since || (history.at[0] as number) > since || !this.#matches(history)) continue;
+      if (!this.#matches(history)) continue;
       if (this.#manners === "plain" && this.#oracle.mayBeForgotten(history)) continue;
       const shown = this.#latest(history);
-      const due = history.stateAt(since);
-      const stop = this.lens.hasDefinition ? history.stopAt(stopsSince) : -1;
+      const due = this.#isSettled(history, since) ? history.stateAt(since) : -1;
+      const stop = cappedMs === 0 || history.stopped ? this.#stopDue(history, since, promptSince, stopsSince) : -1;
       if (shown < due && !(shown === -1 && history.closed))
         this.#accuse("G3 no silent gap", `looks live, and is at state ${shown} of ${history.id}, ${due} is due`);
       else if (shown < stop && !history.closed)
         this.#accuse("G5 suspends win", `is at state ${shown} of ${history.id}, which stopped in state ${stop}`);
     }
+  }
+
+  /** The market was there and in the filter by then, and the subscription was what it is. */
+  #isSettled({ at, factsAt }: History, since: number): boolean {
+    return factsAt <= since && (at[0] as number) <= since && this.#alteredAt <= since;
+  }
+
+  /** The last stop that must be known, -1 when there is none: one that came after the market was in the filter, to a subscription as it is now. */
+  #stopDue(history: History, since: number, promptSince: number, stopsSince: number): number {
+    const { at, factsAt } = history;
+    const stop = this.lens.hasDefinition ? history.stopAt(stopsSince) : -1;
+    const bornAt = at[0] as number;
+    const hasBeenIn = bornAt <= promptSince && (factsAt === bornAt || factsAt <= since);
+    const isOfNow = this.#alteredAt <= since || (at[stop] as number) > this.#alteredAt;
+    return hasBeenIn && isOfNow ? stop : -1;
   }
 
   /** The last state that looks as what is shown of the market, -1 when nothing is. */
@@ -469,6 +517,7 @@ export class Witness {
   /** What is shown after a message is a state that was (G1), not an earlier one than before (G2), nor a later one than the next unless that is said (G3). */
   #judge(id: string, mayMerge: boolean): void {
     const history = this.#oracle.histories.get(id);
+    if (this.#removed.has(id)) return this.#accuse("G1 same book", `is told of ${id}, which was taken out`);
     if (history === undefined) return this.#accuse("G1 same book", `shows ${id}, which never was`);
     const look = history.look(this.lens);
     const text = wholeText(this.books.get(id) as NaiveBook);

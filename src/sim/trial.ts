@@ -52,6 +52,7 @@ export interface Figures {
   readonly images: number;
   readonly resumes: number;
   readonly catchUps: number;
+  readonly holds: number;
 }
 
 /** Runs one whole world of a seed: the same seed gives the same run, to the byte. `trace` is told of each message as well. */
@@ -71,7 +72,7 @@ class Trial {
   readonly #trouble: Trouble;
   readonly #events: string[] = [];
   readonly #trace: ((line: string) => void) | undefined;
-  readonly #figures = { published: 0, messages: 0, images: 0, resumes: 0, catchUps: 0 };
+  readonly #figures = { published: 0, messages: 0, images: 0, resumes: 0, catchUps: 0, holds: 0 };
 
   constructor(seed: number, trace?: (line: string) => void) {
     this.#seed = seed;
@@ -95,6 +96,7 @@ class Trial {
       upstream: pick(random, [0.01, 0.03]),
       users: pick(random, [0.05, 0.15]),
       restarts: 0.002,
+      alterations: pick(random, [0, 0.1, 0.3]),
       oddities: 0.002,
     };
     const world = { house: this.#house, users: this.#users, network: this.#network, clock: this.#clock };
@@ -151,7 +153,7 @@ class Trial {
     this.#publish(this.#markets.roll());
     for (let i = 0; i < 3; i++) this.#publish(this.#markets.next());
     const cadence = Math.max(...this.#watched().map(([, { witness }]) => witness.conflateMs));
-    await this.#pass(cadence + JOURNEY_MS_MAX);
+    await this.#pass(cadence + JOURNEY_MS_MAX + Math.max(...this.#users.map(({ cappedMs }) => cappedMs)));
     this.#check();
     for (const [, { witness }] of this.#watched()) witness.compare();
     for (const user of this.#users) user.compare();
@@ -193,7 +195,7 @@ class Trial {
     const slack = JOURNEY_MS_MAX + (now < trouble.upstreamExcusedUntil ? NOTICE_MS_MAX : 0);
     for (const [user, { looksLive, witness }] of this.#watched()) {
       if (!looksLive || trouble.isExcused(user)) continue;
-      witness.keepsUp(now - slack - witness.conflateMs, now - slack);
+      witness.keepsUp(now - slack - witness.conflateMs, now - slack, user.cappedMs);
       if (silentMs > NOTICE_MS_MAX)
         this.#oracle.accuse(
           "G3 no silent gap",
@@ -229,7 +231,7 @@ class Trial {
   }
 
   #checkCounters(): void {
-    for (const counter of ["images", "resumes", "catchUps"] as const)
+    for (const counter of ["images", "resumes", "catchUps", "holds"] as const)
       this.#figures[counter] = this.#house.count(counter);
     const [sent, got] = [this.#house.count("messagesOut"), this.#figures.messages];
     if (sent < got) this.#oracle.accuse("G4 bounded", `the hub counts ${sent} messages, and users got ${got}`);
@@ -237,11 +239,21 @@ class Trial {
 
   #crowd(random: Random, count: number): User[] {
     const views = randomViews(random, 4);
+    for (const view of views) this.#oracle.lens({ filter: {}, ...view });
+    const { bytesPerSecondMax } = this.#house.plan;
     return Array.from({ length: count }, (_, i) => {
       const name = userName(i);
       const dial = this.#network.dialAs(name, randomWeather(random, 60));
       const own = seededRandom(randomInt(random, 2 ** 32));
-      const world = { name, oracle: this.#oracle, clock: this.#clock, random: own, session: userToken(i) };
+      const world = {
+        name,
+        oracle: this.#oracle,
+        clock: this.#clock,
+        random: own,
+        session: userToken(i),
+        views,
+        bytesPerSecondMax,
+      };
       const wishes: (Wish & Terms)[] = [randomWish(random, views)];
       const kind = randomInt(random, 4);
       if (kind === 0) return new PlainUser(world, dial, ESA_AT, wishes[0] as Wish & Terms);
@@ -275,6 +287,7 @@ function housePlan(random: Random): HousePlan {
     segmentBytesMax: pick(random, [300, 4_000, 64 * 1024]),
     flushBytesMax: pick(random, [1_000, 16 * 1024, 1024 * 1024]),
     behindMsMax,
+    bytesPerSecondMax: pick(random, [undefined, undefined, undefined, undefined, 4_000, 20_000]),
   };
 }
 

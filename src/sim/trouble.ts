@@ -21,6 +21,8 @@ export interface TroublePlan {
   readonly upstream: number;
   readonly users: number;
   readonly restarts: number;
+  /** Of users who ask for something else in what runs. */
+  readonly alterations: number;
   /** Of what happens within the gateway: a wall clock that jumps, an hour of messages for markets that nobody here watches. */
   readonly oddities: number;
 }
@@ -71,6 +73,7 @@ export class Trouble {
     if (random.next() < this.#plan.upstream) this.#strikeUpstream();
     if (this.#house.gateway.edges.length > 1 && random.next() < this.#plan.upstream) this.#strikeBus();
     if (random.next() < this.#plan.users) this.#strikeUser(pick(random, this.#users));
+    if (random.next() < this.#plan.alterations) this.#alter(pick(random, this.#users));
     if (random.next() < this.#plan.oddities) this.#strikeGateway();
     if (this.#restarts < RESTARTS_MAX && random.next() < this.#plan.restarts) this.#restart();
   }
@@ -170,6 +173,12 @@ export class Trouble {
       default:
         return this.#did(`${user.name} asks again`, () => user.askAgain());
     }
+  }
+
+  /** No fault of anybody's, but it comes in between. */
+  #alter(user: User): void {
+    const words = user.alter(this.#random);
+    if (words !== null) this.#note(`${user.name} ${words}`);
   }
 
   #slow(user: User): void {
