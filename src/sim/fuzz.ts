@@ -37,8 +37,8 @@ const TICK_MS = 4;
 /** Ticks between two messages of the exchange, and between two looks at everything. */
 const PUBLISH_TICKS = 8;
 const LOOK_TICKS = 400;
-/** After the last attacker has gone: idle rules, last words and TIME_WAITs are over. */
-const REST_MS = 70_000;
+/** After the last attacker has gone: idle rules, last words, TIME_WAITs and the longest beat (120 s) are over. */
+const REST_MS = 130_000;
 const VIOLATIONS_MAX = 5;
 /** What the heap may grow by in a run; once, before the first look, caches fill. */
 const HEAP_GROWTH_BYTES_MAX = 6 * 1024 * 1024;
