@@ -1,6 +1,6 @@
 import { FAULTS, type FaultCode, type Goodbye } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { MarketFacts, MarketFilter } from "../market/filter.ts";
+import { FILTER_FLAGS, FILTER_LISTS, type MarketFacts, type MarketFilter } from "../market/filter.ts";
 import type { Visitor } from "../tenancy/tokens.ts";
 import { asciiJson } from "../wire/text.ts";
 
@@ -159,24 +159,14 @@ function decoded(text: string): string {
   }
 }
 
-const SETS = [
-  "marketIds",
-  "eventTypeIds",
-  "eventIds",
-  "marketTypes",
-  "countryCodes",
-  "bettingTypes",
-  "venues",
-  "raceTypes",
-] as const;
-const FLAGS = ["bspMarket", "turnInPlayEnabled", "inPlay"] as const;
-const NAMES: readonly string[] = [...SETS, ...FLAGS, "status", "limit", "cursor"];
+const FLAGS = [...FILTER_FLAGS, "inPlay"] as const;
+const NAMES: readonly string[] = [...FILTER_LISTS, ...FLAGS, "status", "limit", "cursor"];
 
 /** The query, or what is wrong with it. Lists are separated by commas. */
 function readQuery(parameters: URLSearchParams): MarketQuery | string {
   const unknown = [...parameters.keys()].find((name) => !NAMES.includes(name));
   if (unknown !== undefined) return `there is no parameter ${unknown}; those there are: ${NAMES.join(", ")}`;
-  const lists = [...SETS, "status"].map(
+  const lists = [...FILTER_LISTS, "status"].map(
     (name) => [name, parameters.getAll(name).flatMap((value) => value.split(","))] as const,
   );
   const long = lists.find(([, values]) => values.length > VALUES_MAX);

@@ -1,4 +1,5 @@
 import type { FaultCode, Goodbye } from "../base/errors.ts";
+import { FILTER_FLAGS, FILTER_LISTS } from "../market/filter.ts";
 import { parseRequest, type SubscribeRequest } from "../wire/requests.ts";
 import type { RequestHead } from "./request-head.ts";
 import { resumedBy } from "./sse-events.ts";
@@ -17,21 +18,10 @@ export interface StreamRequest {
   readonly subscriptions: readonly SubscribeRequest[];
 }
 
-const LISTS = [
-  "marketIds",
-  "eventIds",
-  "eventTypeIds",
-  "marketTypes",
-  "venues",
-  "countryCodes",
-  "bettingTypes",
-  "raceTypes",
-];
-const FLAGS = ["bspMarket", "turnInPlayEnabled"];
 /** Those of a subscription that stand beside its filter. */
 const TERMS = ["conflateMs", "heartbeatMs", "segmentationEnabled"];
 const DATA = ["fields", "ladderLevels"];
-const SIMPLE: readonly string[] = [...LISTS, ...FLAGS, ...TERMS, ...DATA];
+const SIMPLE: readonly string[] = [...FILTER_LISTS, ...FILTER_FLAGS, ...TERMS, ...DATA];
 const ANYWAY = ["appKey", "lastEventId"];
 
 /** The request, or what is wrong with it. `origins` are those of pages that may use their visitors' cookie from elsewhere. */
@@ -107,7 +97,7 @@ function simpleMessage(parameters: URLSearchParams): object {
     names.filter((name) => parameters.has(name)).map((name) => [name, plain(parameters.get(name) as string)] as const);
   return {
     ...Object.fromEntries(values(TERMS)),
-    marketFilter: Object.fromEntries([...lists(LISTS), ...values(FLAGS)]),
+    marketFilter: Object.fromEntries([...lists(FILTER_LISTS), ...values(FILTER_FLAGS)]),
     marketDataFilter: Object.fromEntries([...lists(["fields"]), ...values(["ladderLevels"])]),
   };
 }

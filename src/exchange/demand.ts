@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import { looksAtFacts, type MarketFilter } from "../market/filter.ts";
+import { FILTER_FLAGS, FILTER_LISTS, looksAtFacts, type MarketFilter } from "../market/filter.ts";
 import type { MarketId } from "../market/types.ts";
 
 export interface DemandOptions {
@@ -175,22 +175,10 @@ function emptiest(seated: readonly MarketId[][], first: number): number {
   return best;
 }
 
-const LISTS = [
-  "marketIds",
-  "bettingTypes",
-  "eventTypeIds",
-  "eventIds",
-  "marketTypes",
-  "venues",
-  "countryCodes",
-  "raceTypes",
-] as const satisfies readonly (keyof MarketFilter)[];
-const FLAGS = ["bspMarket", "turnInPlayEnabled"] as const satisfies readonly (keyof MarketFilter)[];
-
 /** What passes both; null when nothing can. */
 export function both(a: MarketFilter, b: MarketFilter): MarketFilter | null {
   const joined: Record<string, unknown> = { ...a, ...b };
-  for (const name of LISTS) {
+  for (const name of FILTER_LISTS) {
     const [of, or] = [a[name] ?? [], b[name] ?? []];
     if (of.length === 0 || or.length === 0) joined[name] = of.length > 0 ? of : or;
     else joined[name] = of.filter((value) => or.includes(value));
@@ -198,18 +186,19 @@ export function both(a: MarketFilter, b: MarketFilter): MarketFilter | null {
     if (of.length > 0 && or.length > 0) return null;
     delete joined[name];
   }
-  for (const name of FLAGS) if (a[name] !== undefined && b[name] !== undefined && a[name] !== b[name]) return null;
+  for (const name of FILTER_FLAGS)
+    if (a[name] !== undefined && b[name] !== undefined && a[name] !== b[name]) return null;
   return joined;
 }
 
 /** What lets through all that passes one of them; what they do not both look at, it does not look at. */
 export function either(a: MarketFilter, b: MarketFilter): MarketFilter {
   const joined: Record<string, unknown> = {};
-  for (const name of LISTS) {
+  for (const name of FILTER_LISTS) {
     const [of, or] = [a[name] ?? [], b[name] ?? []];
     if (of.length > 0 && or.length > 0) joined[name] = [...new Set([...of, ...or])];
   }
-  for (const name of FLAGS) if (a[name] !== undefined && a[name] === b[name]) joined[name] = a[name];
+  for (const name of FILTER_FLAGS) if (a[name] !== undefined && a[name] === b[name]) joined[name] = a[name];
   return joined;
 }
 

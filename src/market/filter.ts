@@ -14,6 +14,19 @@ export interface MarketFilter {
   readonly raceTypes?: readonly string[];
 }
 
+/** The filter's fields that are lists of values, and those that are true or false. */
+export const FILTER_LISTS = [
+  "marketIds",
+  "bettingTypes",
+  "eventTypeIds",
+  "eventIds",
+  "marketTypes",
+  "venues",
+  "countryCodes",
+  "raceTypes",
+] as const satisfies readonly (keyof MarketFilter)[];
+export const FILTER_FLAGS = ["bspMarket", "turnInPlayEnabled"] as const satisfies readonly (keyof MarketFilter)[];
+
 /** What a filter and a list of markets look at: the part of a market definition that is kept unpacked. Null: not said (yet). */
 export interface MarketFacts {
   readonly status: string | null;

@@ -1,5 +1,5 @@
 import type { FaultCode } from "../base/errors.ts";
-import type { MarketFilter } from "../market/filter.ts";
+import { FILTER_FLAGS, FILTER_LISTS, type MarketFilter } from "../market/filter.ts";
 import { ALL_FIELDS, FIELD, type FieldName, type FieldSet, LADDER_LEVELS_MAX, type MarketId } from "../market/types.ts";
 
 /** A marketSubscription, checked and with the exchange's defaults and clamps filled in. */
@@ -201,28 +201,16 @@ function orderFilter(filter: Fields): OrderFilter {
 /** An empty list restricts nothing, just as an absent one. */
 function marketFilter(filter: Fields): MarketFilter {
   const wanted: Record<string, readonly string[] | boolean> = {};
-  for (const key of LIST_FILTERS) {
+  for (const key of FILTER_LISTS) {
     const values = filter.strings(key);
     if (values.length > 0) wanted[key] = values;
   }
-  for (const key of FLAG_FILTERS) {
+  for (const key of FILTER_FLAGS) {
     const value = filter.boolean(key);
     if (value !== null) wanted[key] = value;
   }
   return wanted;
 }
-
-const LIST_FILTERS = [
-  "marketIds",
-  "bettingTypes",
-  "eventTypeIds",
-  "eventIds",
-  "marketTypes",
-  "venues",
-  "countryCodes",
-  "raceTypes",
-] as const satisfies readonly (keyof MarketFilter)[];
-const FLAG_FILTERS = ["bspMarket", "turnInPlayEnabled"] as const satisfies readonly (keyof MarketFilter)[];
 
 function fieldSet(names: readonly string[]): FieldSet {
   if (names.length === 0) return ALL_FIELDS;
