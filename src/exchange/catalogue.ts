@@ -2,22 +2,18 @@ import { Backoff, type BackoffOptions } from "../base/backoff.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
+import { type BettingApi, type CallOutcome, callBetting, isSessionCode } from "./betting-call.ts";
 import { type CatalogueEntry, EntryReader } from "./catalogue-entry.ts";
-import type { Post, PostAnswer } from "./identity.ts";
+import type { Post } from "./identity.ts";
 import type { Session } from "./session.ts";
 
-export interface CatalogueOptions {
-  /** The API's base URL without a slash at the end, such as https://api.betfair.com. */
-  readonly apiHost: string;
-  readonly appKey: string;
+export interface CatalogueOptions extends BettingApi {
   /** How old an entry may get before it is asked for again. */
   readonly refreshMs: number;
   /** Calls in any second. */
   readonly callsPerSecondMax: number;
   /** How often we look for markets that are not in the catalogue yet. */
   readonly lookMs: number;
-  /** The longest wait for one answer. */
-  readonly requestMsMax: number;
   /** Waits between attempts after one that failed. */
   readonly retry: BackoffOptions;
 }
@@ -202,61 +198,23 @@ export class Catalogue {
     if (session.kind !== "token")
       return { kind: "session", reason: session.reason, locked: session.kind === "refused" };
     const params = { filter: { marketIds }, marketProjection: PROJECTIONS, maxResults: marketIds.length };
-    const call = { jsonrpc: "2.0", method: "SportsAPING/v1.0/listMarketCatalogue", params, id: ++this.calls };
-    const outcome = await this.#post(JSON.stringify(call), session.token, run);
+    const call = { operation: "listMarketCatalogue", params, id: ++this.calls, token: session.token };
+    const outcome = readOutcome(await callBetting(call, this.#options, this.#world, run));
     if (outcome.kind === "session") this.#world.session.refused(session.token);
     return outcome;
   }
-
-  async #post(body: string, token: string, run: AbortSignal): Promise<Outcome> {
-    const { clock, post } = this.#world;
-    const { apiHost, appKey, requestMsMax } = this.#options;
-    const given = new AbortController();
-    const timer = clock.after(requestMsMax, () => given.abort());
-    const headers = {
-      Accept: "application/json",
-      "Content-Type": "application/json",
-      "X-Application": appKey,
-      "X-Authentication": token,
-    };
-    const signal = AbortSignal.any([given.signal, run]);
-    try {
-      return readOutcome(await post({ url: `${apiHost}/exchange/betting/json-rpc/v1`, headers, body, signal }));
-    } catch (error) {
-      if (given.signal.aborted) return { kind: "unreachable", reason: `no answer in ${requestMsMax} ms` };
-      return { kind: "unreachable", reason: error instanceof Error ? error.message : "the request failed" };
-    } finally {
-      timer.cancel();
-    }
-  }
 }
 
-const SESSION_CODES = ["INVALID_SESSION_INFORMATION", "NO_SESSION"];
 const TROUBLE_CODES = ["UNEXPECTED_ERROR", "TOO_MANY_REQUESTS", "SERVICE_BUSY", "TIMEOUT_ERROR"];
 
-function readOutcome({ status, body }: PostAnswer): Outcome {
-  if (status !== 200) return { kind: "unreachable", reason: `HTTP ${status}` };
-  const answer = parsed(body);
-  if (Array.isArray(answer?.result)) return { kind: "markets", markets: answer.result };
-  const code = answer?.error?.data?.APINGException?.errorCode ?? answer?.error?.message;
-  if (typeof code !== "string") return { kind: "unreachable", reason: "the answer is none" };
+function readOutcome(outcome: CallOutcome): Outcome {
+  if (outcome.kind === "unanswered") return { kind: "unreachable", reason: outcome.reason };
+  if (outcome.kind === "result")
+    return Array.isArray(outcome.result)
+      ? { kind: "markets", markets: outcome.result }
+      : { kind: "unreachable", reason: "the answer is none" };
+  const { code } = outcome;
   if (code === "TOO_MUCH_DATA") return { kind: "too much" };
-  if (SESSION_CODES.includes(code)) return { kind: "session", reason: code, locked: false };
+  if (isSessionCode(code)) return { kind: "session", reason: code, locked: false };
   return { kind: TROUBLE_CODES.includes(code) ? "unreachable" : "refused", reason: code.slice(0, 64) };
-}
-
-interface RpcAnswer {
-  readonly result?: unknown;
-  readonly error?: {
-    readonly message?: unknown;
-    readonly data?: { readonly APINGException?: { readonly errorCode?: unknown } };
-  };
-}
-
-function parsed(body: string): RpcAnswer | null {
-  try {
-    return JSON.parse(body) as RpcAnswer | null;
-  } catch {
-    return null;
-  }
 }

@@ -1,13 +1,9 @@
 import type { Clock } from "../base/clock.ts";
+import { type BettingApi, callBetting, isSessionCode } from "./betting-call.ts";
 import type { Post } from "./identity.ts";
 import type { Session } from "./session.ts";
 
-export interface OrderListsOptions {
-  /** The API's base URL without a slash at the end. */
-  readonly apiHost: string;
-  readonly appKey: string;
-  /** The longest wait for one answer. */
-  readonly requestMsMax: number;
+export interface OrderListsOptions extends BettingApi {
   /** Calls under way at a time; the exchange advises three where orders are asked for. */
   readonly callsMax: number;
 }
@@ -47,15 +43,17 @@ export class OrderLists {
 
   async ask(name: OrderListName, params: unknown): Promise<OrderListOutcome> {
     if (this.#waiting.length >= WAITING_MAX) return { kind: "refused", code: "TOO_MANY_REQUESTS" };
-    if (this.#underWay >= this.#options.callsMax) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#underWay++;
+    if (this.#underWay < this.#options.callsMax) this.#underWay++;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
       const first = await this.#call(name, params);
       // The token at hand may have ended unnoticed; a fresh one is worth one more try.
       return isSession(first) ? await this.#call(name, params) : first;
     } finally {
-      this.#underWay--;
-      this.#waiting.shift()?.();
+      // Whoever waits takes the place over, so that nobody who comes just now takes one more.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#underWay--;
+      else next();
     }
   }
 
@@ -63,52 +61,17 @@ export class OrderLists {
     const { session } = this.#world;
     const came = await session.token();
     if (came.kind !== "token") return { kind: "refused", code: "SERVICE_BUSY" };
-    const call = { jsonrpc: "2.0", method: `SportsAPING/v1.0/${name}`, params, id: ++this.calls };
-    const outcome = await this.#post(JSON.stringify(call), came.token);
-    if (isSession(outcome)) session.refused(came.token);
-    return outcome;
-  }
-
-  async #post(body: string, token: string): Promise<OrderListOutcome> {
-    const { apiHost, appKey, requestMsMax } = this.#options;
-    const given = new AbortController();
-    const timer = this.#world.clock.after(requestMsMax, () => given.abort());
-    const headers = {
-      Accept: "application/json",
-      "Content-Type": "application/json",
-      "X-Application": appKey,
-      "X-Authentication": token,
-    };
-    try {
-      const url = `${apiHost}/exchange/betting/json-rpc/v1`;
-      return outcomeOf((await this.#world.post({ url, headers, body, signal: given.signal })).body);
-    } catch {
-      return { kind: "refused", code: given.signal.aborted ? "TIMEOUT_ERROR" : "SERVICE_BUSY" };
-    } finally {
-      timer.cancel();
-    }
+    const call = { operation: name, params, id: ++this.calls, token: came.token };
+    const outcome = await callBetting(call, this.#options, this.#world);
+    if (outcome.kind === "result") return outcome;
+    if (outcome.kind === "unanswered")
+      return { kind: "refused", code: outcome.late ? "TIMEOUT_ERROR" : "SERVICE_BUSY" };
+    if (isSessionCode(outcome.code)) session.refused(came.token);
+    // What comes from below the API is about how it was asked.
+    return { kind: "refused", code: outcome.code.startsWith("DSC-") ? "INVALID_INPUT_DATA" : outcome.code };
   }
 }
 
 function isSession(outcome: OrderListOutcome): boolean {
-  return (
-    outcome.kind === "refused" && (outcome.code === "INVALID_SESSION_INFORMATION" || outcome.code === "NO_SESSION")
-  );
-}
-
-interface RpcAnswer {
-  readonly result?: unknown;
-  readonly error?: { readonly data?: { readonly APINGException?: { readonly errorCode?: unknown } } };
-}
-
-function outcomeOf(body: string): OrderListOutcome {
-  let answer: RpcAnswer | null;
-  try {
-    answer = JSON.parse(body) as RpcAnswer | null;
-  } catch {
-    return { kind: "refused", code: "UNEXPECTED_ERROR" };
-  }
-  if (typeof answer?.result === "object" && answer.result !== null) return { kind: "result", result: answer.result };
-  const code = answer?.error?.data?.APINGException?.errorCode;
-  return { kind: "refused", code: typeof code === "string" ? code : "INVALID_INPUT_DATA" };
+  return outcome.kind === "refused" && isSessionCode(outcome.code);
 }
