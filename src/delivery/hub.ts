@@ -331,7 +331,7 @@ export class Hub implements Follower {
       const told = this.#assemble(subscription, out);
       subscription.pending.length = 0;
       subscription.pendingHead = -1;
-      if (out.length - before > this.flushBytesMax) {
+      if (out.length > this.flushBytesMax) {
         out.length = before;
         this.#fallBehind(subscription);
         continue;
