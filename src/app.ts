@@ -18,6 +18,7 @@ import { Cache } from "./market/cache.ts";
 import type { MarketFilter } from "./market/filter.ts";
 import { FIELD, type FieldSet, type Sink } from "./market/types.ts";
 import { Bookshop } from "./ops/bookshop.ts";
+import type { MetricsRole } from "./ops/metrics.ts";
 import type { MetricsSources } from "./ops/metrics-list.ts";
 import type { Books, Kept } from "./snapshot.ts";
 
@@ -45,7 +46,10 @@ export interface GatewayExtras {
   /** Shown to whoever asks `/v1/info`, so that a demo's page gets in by itself. */
   readonly demo?: { readonly session: string; readonly appKey?: string };
   /** One of several processes at the same ports; the front has the doors that are not streams, too. */
-  readonly worker?: { readonly front: boolean };
+  readonly worker?: {
+    readonly front: boolean;
+    readonly metrics: MetricsRole;
+  };
 }
 
 const SWEEP_MS = 1_000;
@@ -66,10 +70,11 @@ export async function startGateway(config: Config, extras: GatewayExtras = {}): 
   const { cache } = books;
   const session = exchangeSession(config.exchange, clock, log);
   const source = await upstreamOf(config, session, clock, log, books.resumeFrom);
-  if (config.role === "ingest") return ingest(config, source, books, clock);
+  if (config.role === "ingest") return ingest(config, source, session, books, clock);
   // A process that serves nobody loads no doors: they are memory that the books can have.
   const { openDoors } = await import("./doors.ts");
-  const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
+  const { snapshot } = books;
+  const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, { ...extras, snapshot });
   const kept = books.keep(source, hub);
   source.start(kept.sink);
   return keptAtStop(gateway, kept);
@@ -79,7 +84,11 @@ export async function startGateway(config: Config, extras: GatewayExtras = {}): 
 export async function openBooks(config: Config, clock: Clock, log: Log): Promise<Books> {
   const newCache = () => new Cache({ epoch: newEpoch(), clock, ...config.cache });
   if (config.snapshot === undefined)
-    return { cache: newCache(), keep: (_, sink) => ({ sink, stop: () => Promise.resolve() }) };
+    return {
+      cache: newCache(),
+      keep: (_, sink) => ({ sink, stop: () => Promise.resolve() }),
+      snapshot: () => null,
+    };
   const { snapshotBooks } = await import("./snapshot.ts");
   return snapshotBooks(config, newCache, clock, log);
 }
@@ -105,9 +114,15 @@ export function stderrLog(level: LogLevel): Log {
 }
 
 /** Holds the stream and the books and serves nobody: what feeds edges elsewhere. */
-async function ingest(config: Config, source: Upstream, books: Books, clock: Clock): Promise<Gateway> {
+async function ingest(
+  config: Config,
+  source: Upstream,
+  { calls }: Session,
+  books: Books,
+  clock: Clock,
+): Promise<Gateway> {
   const { doors } = config;
-  const { cache } = books;
+  const { cache, snapshot } = books;
   let timer: Timer = clock.after(SWEEP_MS, sweep);
   function sweep(): void {
     cache.sweep();
@@ -120,7 +135,7 @@ async function ingest(config: Config, source: Upstream, books: Books, clock: Clo
     doors.http,
     httpDoor({ info, tokens: NOBODY, isReady: ready, books: new Bookshop(cache), page: new Map() }),
   );
-  const sources = { role: "ingest", isReady: ready, feeds: { market: source }, cache, users: null };
+  const sources = { role: "ingest", isReady: ready, feeds: { market: source }, cache, users: null, calls, snapshot };
   const metrics = await metricsDoor(config, sources, clock);
   const kept = books.keep(source, sink);
   source.start(collecting(kept.sink, source, ready));
@@ -168,14 +183,15 @@ export async function metricsDoor(
   { metrics }: Config,
   sources: Omit<MetricsSources, "version">,
   clock: Clock,
+  role?: MetricsRole,
 ): Promise<HttpServer | null> {
   if (metrics === undefined) return null;
   const { openMetrics } = await import("./ops/metrics.ts");
-  return openMetrics(metrics, { version: packageJson.version, ...sources }, clock);
+  return openMetrics(metrics, { version: packageJson.version, ...sources }, clock, role);
 }
 
 export function metricsUrl({ metrics }: Config, server: HttpServer | null): string | null {
-  return server && metrics ? `${httpUrl(metrics.host, server.port)}metrics` : null;
+  return server && server.port > 0 && metrics ? `${httpUrl(metrics.host, server.port)}metrics` : null;
 }
 
 /** What `/v1/info` says of every gateway. */

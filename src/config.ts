@@ -354,9 +354,7 @@ const Config = z.strictObject({
   metrics: z
     .strictObject({
       host: host(LISTEN_HOST).default("127.0.0.1"),
-      port: port(
-        `${LISTEN_PORT} With workers it is that of the process that holds the upstream; the others have the next ones.`,
-      ),
+      port: port(`${LISTEN_PORT} With workers it tells of all processes.`),
       memoryBytesMax: bytes()
         .optional()
         .describe(

@@ -45,6 +45,7 @@ import type { Cache } from "./market/cache.ts";
 import { BettingDesk } from "./ops/betting.ts";
 import { Bookshop } from "./ops/bookshop.ts";
 import { OrderDesk } from "./orders/desk.ts";
+import type { Books } from "./snapshot.ts";
 import { SportDesk } from "./sports/desk.ts";
 import { Sessions } from "./tenancy/sessions.ts";
 import { SPORTS } from "./wire/sports.ts";
@@ -66,7 +67,7 @@ export async function openDoors(
   session: Session,
   clock: Clock,
   log: Log,
-  extras: GatewayExtras,
+  extras: GatewayExtras & Pick<Books, "snapshot">,
 ): Promise<Edge> {
   const { doors } = config;
   const isFront = extras.worker?.front ?? true;
@@ -110,6 +111,8 @@ export async function openDoors(
         role: extras.worker === undefined ? "all" : "edge",
         isReady: ready,
         cache,
+        calls: session.calls,
+        snapshot: extras.snapshot,
         feeds: {
           market: source,
           ...(orders && { order: orders.client }),
@@ -133,6 +136,7 @@ export async function openDoors(
         },
       },
       clock,
+      extras.worker?.metrics,
     );
     if (metrics !== null) opened.push(metrics);
     const gateway: Gateway = {

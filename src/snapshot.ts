@@ -10,6 +10,7 @@ import type { Upstream } from "./exchange/client.ts";
 import type { Marks } from "./exchange/connection.ts";
 import type { Cache } from "./market/cache.ts";
 import type { Sink } from "./market/types.ts";
+import type { SnapshotCounters } from "./ops/metrics-list.ts";
 
 /** The books, empty or as they were before a restart, and how they are kept for the next one. */
 export interface Books {
@@ -18,6 +19,8 @@ export interface Books {
   readonly resumeFrom?: readonly Marks[];
   /** What to put between the source and its sink. */
   keep(source: Upstream, sink: Sink): Kept;
+  /** How the keeping goes; null where nothing is kept, or not yet. */
+  readonly snapshot: () => SnapshotCounters | null;
 }
 
 export interface Kept {
@@ -36,13 +39,22 @@ export function snapshotBooks(config: Config, newCache: () => Cache, clock: Cloc
   const criteria = criteriaOf(config);
   const before = booksOfBefore(path, { criteria, newCache, ...config.cache }, clock, log);
   const cache = before?.cache ?? newCache();
+  let kept: SnapshotWriter | null = null;
   return {
     cache,
+    snapshot: () => kept,
     ...(before && { resumeFrom: before.marks }),
     keep(source, sink) {
       const marks = () => source.allMarks ?? null;
-      const options = { file: path, everyMs, criteria, marks };
+      const options = {
+        file: path,
+        everyMs,
+        criteria,
+        marks,
+        ...(before && { wroteAt: clock.monotonic() - before.ageMs }),
+      };
       const writer = new SnapshotWriter(options, { cache, disk: systemDisk, clock, log, collect: collector() }, sink);
+      kept = writer;
       return { sink: writer, stop: () => writer.stop() };
     },
   };

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { collecting, exchangeSession, isReady, metricsDoor, openBooks, stderrLog, upstreamOf } from "./app.ts";
 import { systemClock } from "./base/clock.ts";
@@ -5,7 +6,8 @@ import type { Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import { untilStopped } from "./cli/signals.ts";
 import { Cache } from "./market/cache.ts";
-import type { WorkerOrder, WorkerStarted } from "./workers.ts";
+import type { MetricsRole } from "./ops/metrics.ts";
+import { edgeNames, INGEST, type WorkerOrder, type WorkerStarted } from "./workers.ts";
 
 /** A worker as it runs: what it has opened, and how it ends. */
 interface Running {
@@ -17,7 +19,7 @@ interface Running {
 export async function runWorker(): Promise<number> {
   const order = await orderFromInput();
   const log = named(stderrLog(order.config.log.level), order.name);
-  const running = await (order.name === "ingest" ? startIngest(order, log) : startEdge(order, log));
+  const running = await (order.name === INGEST ? startIngest(order, log) : startEdge(order, log));
   process.stdout.write(`${JSON.stringify(running.started)}\n`);
   log.info({}, "serves");
   await untilStopped();
@@ -35,7 +37,8 @@ function orderFromInput(): Promise<WorkerOrder> {
 }
 
 /** Holds the upstream and the books, and feeds the edges. */
-async function startIngest({ config, bus }: WorkerOrder, log: Log): Promise<Running> {
+async function startIngest(order: WorkerOrder, log: Log): Promise<Running> {
+  const { config, folder } = order;
   const { BusPublisher } = await import("./cluster/publisher.ts");
   const { bunListen } = await import("./edge/sockets.ts");
   const clock = systemClock;
@@ -43,10 +46,19 @@ async function startIngest({ config, bus }: WorkerOrder, log: Log): Promise<Runn
   const { cache } = books;
   const session = exchangeSession(config.exchange, clock, log);
   const source = await upstreamOf(config, session, clock, log, books.resumeFrom);
-  const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: { host: "", port: 0, path: bus } });
+  const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: busAt(folder) });
   const ready = () => isReady(source, cache);
-  const sources = { role: "ingest", isReady: ready, feeds: { market: source }, cache, users: null, bus: publisher };
-  const metrics = await metricsDoor(config, sources, clock);
+  const sources = {
+    role: "ingest",
+    isReady: ready,
+    feeds: { market: source },
+    cache,
+    users: null,
+    bus: publisher,
+    calls: session.calls,
+    snapshot: books.snapshot,
+  };
+  const metrics = await metricsDoor(config, sources, clock, metricsRole(order));
   const kept = books.keep(source, publisher);
   source.start(collecting(kept.sink, source, ready));
   return {
@@ -62,20 +74,44 @@ async function startIngest({ config, bus }: WorkerOrder, log: Log): Promise<Runn
 }
 
 /** Serves users with what the bus brings. */
-async function startEdge({ name, config, bus }: WorkerOrder, log: Log): Promise<Running> {
+async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
+  const { name, config, folder } = order;
   const { BusFollower } = await import("./cluster/follower.ts");
   const { bunDial } = await import("./edge/sockets.ts");
   const { openDoors } = await import("./doors.ts");
   const clock = systemClock;
   const cache = new Cache({ epoch: "", clock, ...config.cache });
-  const at = { host: "", port: 0, path: bus };
-  const source = new BusFollower({ name, at }, { dial: bunDial, clock, random: systemRandom, log });
+  const source = new BusFollower({ name, at: busAt(folder) }, { dial: bunDial, clock, random: systemRandom, log });
   // For names and lists of orders, which the front asks the exchange's API for.
   const session = exchangeSession(config.exchange, clock, log);
-  const extras = { worker: { front: name === "edge-1" } };
+  const worker = { front: name === edgeNames(config)[0], metrics: metricsRole(order) };
+  const extras = { worker, snapshot: () => null };
   const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
   source.start(hub);
   return { started: { http: gateway.httpUrl }, stop: () => gateway.stop() };
+}
+
+function busAt(folder: string) {
+  return { host: "", port: 0, path: join(folder, "bus.sock") };
+}
+
+/** The longest that one scrape waits for the other processes. */
+const TELL_MS_MAX = 1_000;
+
+/** Who holds the upstream tells scrapers of all. */
+function metricsRole({ name, config, folder }: WorkerOrder): MetricsRole {
+  const pathOf = (worker: string) => join(folder, `${worker}.metrics.sock`);
+  if (name !== INGEST) return { kind: "told", path: pathOf(name) };
+  const others = edgeNames(config).map((edge) => ({
+    name: edge,
+    async ask() {
+      const signal = AbortSignal.timeout(TELL_MS_MAX);
+      const answer = await fetch("http://edge/metrics", { unix: pathOf(edge), signal });
+      if (!answer.ok) throw new Error(`it answers ${answer.status}`);
+      return answer.text();
+    },
+  }));
+  return { kind: "teller", name, others };
 }
 
 /** A log in which each line says whose it is. */

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
+import { httpUrl } from "./app.ts";
 import { Backoff } from "./base/backoff.ts";
 import { systemClock, type Timer } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
@@ -14,8 +15,14 @@ export interface WorkerOrder {
   /** "ingest", or "edge-1", "edge-2" …; the first edge is the front: it has the doors that are not streams, too. */
   readonly name: string;
   readonly config: Config;
-  /** Where the bus is, in the file system. */
-  readonly bus: string;
+  /** Where the processes meet in the file system; nobody else can open it. */
+  readonly folder: string;
+}
+
+export const INGEST = "ingest";
+
+export function edgeNames({ workers }: Config): string[] {
+  return Array.from({ length: workers }, (_, n) => `edge-${n + 1}`);
 }
 
 /** What a worker says on its standard output once it serves. */
@@ -38,13 +45,16 @@ export class Workers {
   readonly #log: Log;
   readonly #folder = mkdtempSync(join(tmpdir(), "oddswire-bus-"));
   readonly #workers: readonly Worker[];
+  /** Where scrapers come; null where the configuration names no port for them. */
+  readonly metricsUrl: string | null;
 
   constructor(config: Config, log: Log) {
     this.#log = log;
     const shared = withPorts(withSecret(config));
-    const bus = join(this.#folder, "bus.sock");
-    const names = ["ingest", ...Array.from({ length: config.workers }, (_, n) => `edge-${n + 1}`)];
-    this.#workers = names.map((name, n) => new Worker({ name, config: withMetricsPort(shared, n), bus }, log));
+    const { metrics } = shared;
+    this.metricsUrl = metrics ? `${httpUrl(metrics.host, metrics.port)}metrics` : null;
+    const folder = this.#folder;
+    this.#workers = [INGEST, ...edgeNames(config)].map((name) => new Worker({ name, config: shared, folder }, log));
   }
 
   /** Resolves when all serve, with what the front said. */
@@ -155,13 +165,6 @@ function withSecret(config: Config): Config {
   return { ...config, sessions: { ...config.sessions, secret } };
 }
 
-/** Each process has metrics of its own. */
-function withMetricsPort(config: Config, n: number): Config {
-  const { metrics } = config;
-  if (metrics === undefined || metrics.port === 0) return config;
-  return { ...config, metrics: { ...metrics, port: metrics.port + n } };
-}
-
 /** Doors at "any free port" must all mean the same one. */
 function withPorts(config: Config): Config {
   const { websocket, esa, esaTls, sse } = config.doors;
@@ -174,5 +177,5 @@ function withPorts(config: Config): Config {
     ...(esaTls && { esaTls: fixed(esaTls) }),
     ...(sse && { sse: fixed(sse) }),
   };
-  return { ...config, doors };
+  return { ...config, doors, ...(config.metrics && { metrics: fixed(config.metrics) }) };
 }

@@ -1,6 +1,7 @@
 /** docs/METRICS.md, made of what is told. `node bin/bun.js test/metrics-page.ts` writes it anew; a test says when that is due. */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { WORKER_UP } from "../src/ops/metrics-gather.ts";
 import { LOOP_LAG, METRICS, type MetricDefinition } from "../src/ops/metrics-list.ts";
 
 type Row = Pick<MetricDefinition, "name" | "help" | "labels"> & { readonly type: string };
@@ -10,14 +11,15 @@ export function metricsPage(): string {
   return `# Metrics
 
 \`GET /metrics\` at the port that \`metrics.port\` names ([CONFIG.md](CONFIG.md)), for Prometheus or whatever reads its text form; OpenMetrics where it is asked for.
-Nothing is counted for it that is not counted anyway, and nothing is read before somebody asks. Every process has its own: with \`workers\`, the one that holds the upstream at \`metrics.port\`, the others at the ports after it.
+Nothing is counted for it that is not counted anyway, and nothing is read before somebody asks. With \`workers\` one scrape tells of all processes: each line has the label \`worker\` then, and \`oddswire_worker_up\` says who
+answered within a second. What is one figure for the whole gateway is a sum: \`sum without (worker) (oddswire_connections)\`. Changes applied, markets and the feed are each process's own, and the ingest's are the exchange's.
 
 Counters begin at 0 with the process. Labels have few values, all known beforehand: never a market, a user or an address. What a process has not (users in an ingest, doors that are not open) is left out. \`process_…\` are named as in every
 Prometheus client. This page is made of the list in \`src/ops/metrics-list.ts\`.
 
 | metric | type | unit | labels | what it says |
 | --- | --- | --- | --- | --- |
-${[...METRICS, lag].map(row).join("\n")}
+${[WORKER_UP, ...METRICS, lag].map(row).join("\n")}
 
 ## Values of labels
 
@@ -27,7 +29,9 @@ ${[...METRICS, lag].map(row).join("\n")}
 | \`door\` | websocket, sse, esa, esa_tls: those that are open |
 | \`state\` | of a feed: live, stale, down; of users: in_step, behind, held |
 | \`code\` | the codes of [PROTOCOL.md](PROTOCOL.md#errors), and LEFT |
-| \`outcome\` | token, refused, busy |
+| \`outcome\` | of logins of users: token, refused, busy; of calls at the exchange: result, error, unanswered |
+| \`operation\` | login, keepAlive, listMarketCatalogue, listCurrentOrders, listClearedOrders |
+| \`worker\` | ingest, edge-1, edge-2 …; only with \`workers\` |
 | \`reason\` | logout, expired, pushed_out |
 | \`role\` | all, ingest, edge (one of several \`workers\`) |
 | \`version\`, \`runtime\` | of this program, and of what runs it |
@@ -44,6 +48,9 @@ ${[...METRICS, lag].map(row).join("\n")}
 | how many users are let go as too slow? | \`increase(oddswire_closes_total{code="SLOW"}[10m])\` |
 | cores in use | \`rate(process_cpu_seconds_total[1m])\` |
 | how late is the loop, at the 99th percentile? | \`histogram_quantile(0.99, rate(oddswire_event_loop_lag_seconds_bucket[1m]))\` |
+| would a restart be a quick one? | \`oddswire_snapshot_age_seconds\`, \`oddswire_snapshot_failing\` |
+| calls at the exchange that had no answer | \`increase(oddswire_exchange_calls_total{outcome="unanswered"}[10m])\` |
+| does every worker answer, and which was started anew? | \`oddswire_worker_up == 0\`, \`changes(process_start_time_seconds[1h]) > 0\` |
 | how near is the limit of memory? | \`oddswire_memory_load_ratio\` |
 `;
 }

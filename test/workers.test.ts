@@ -1,84 +1,22 @@
 import { afterEach, expect, test } from "bun:test";
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { systemClock } from "../src/base/clock.ts";
-import { silentLog } from "../src/base/log.ts";
-import { seededRandom } from "../src/base/random.ts";
-import { bunDial, bunListen } from "../src/edge/sockets.ts";
-import { SimExchange } from "../src/sim/exchange.ts";
+import { bunDial } from "../src/edge/sockets.ts";
 import { Visitor } from "../src/sim/exchange-visitor.ts";
 import { type MarketChange, NaiveBook } from "../src/sim/naive.ts";
-import { World } from "../src/sim/world.ts";
 import { until } from "./stage.ts";
+import { HOST, LOGIN, WorkerHouse } from "./worker-house.ts";
 
-const LAUNCHER = fileURLToPath(new URL("../bin/oddswire.js", import.meta.url));
-const HOST = "127.0.0.1";
-const UPSTREAM = { session: "upstream-token", appKey: "stage-app-key" };
-const WORKERS = 3;
 const USERS = 30;
-const LOGIN = { username: "ann", password: "ann's password" };
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
+const houses: WorkerHouse[] = [];
+afterEach(() => {
+  for (const house of houses.splice(0)) house.close();
 });
 
-interface LogLine {
-  readonly msg: string;
-  readonly worker?: string;
-  readonly http?: string;
-  readonly pids?: string;
+function openHouse(): WorkerHouse {
+  const house = new WorkerHouse();
+  houses.push(house);
+  return house;
 }
-
-async function openHouse() {
-  const exchange = new SimExchange({
-    clock: systemClock,
-    random: seededRandom(1),
-    log: silentLog,
-    sessions: { accountOf: (token) => (token === UPSTREAM.session ? "stage" : null) },
-    appKeys: [UPSTREAM.appKey],
-    limits: { marketsMax: Number.POSITIVE_INFINITY },
-  });
-  const { port } = exchange.listen(bunListen, { host: HOST, port: 0 });
-  const stage = { clock: systemClock, random: seededRandom(1), publish: exchange.publish.bind(exchange) };
-  const world = new World({ markets: 60, changesPerSecond: 300 }, stage);
-  world.start();
-  const folder = mkdtempSync(join(tmpdir(), "oddswire-workers-"));
-  const file = join(folder, "gateway.json");
-  const config = {
-    workers: WORKERS,
-    exchange: { host: HOST, port, tls: false, ...UPSTREAM, heartbeatMs: 500, retryFirstMs: 20, retryMaxMs: 100 },
-    doors: { http: { port: 0 }, websocket: { port: 0 }, esa: { port: 0 } },
-    visitors: [{ name: "ann", ...LOGIN }],
-    catalogue: { enabled: false },
-  };
-  writeFileSync(file, JSON.stringify(config));
-  const child = spawn("node", [LAUNCHER, "serve", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
-  const lines: LogLine[] = [];
-  for (const stream of [child.stdout, child.stderr])
-    createInterface({ input: stream }).on("line", (line) => lines.push(JSON.parse(line) as LogLine));
-  closing.push(
-    () => rmSync(folder, { recursive: true, force: true }),
-    () => exchange.stop(),
-    () => world.stop(),
-    () => child.kill("SIGKILL"),
-  );
-  const started = () => lines.find(({ msg }) => msg === "started");
-  await until(() => started() !== undefined, "all workers serve");
-  const http = started()?.http as string;
-  let isReady = false;
-  await until(() => {
-    void fetch(`${http}readyz`).then(({ ok }) => (isReady ||= ok));
-    return isReady;
-  }, "there are prices");
-  return { exchange, world, child, lines, http, pids: JSON.parse(started()?.pids as string) as Record<string, number> };
-}
-
-type House = Awaited<ReturnType<typeof openHouse>>;
 
 /** A plain ESA client that comes back at once, with its clk, wherever it is let in. */
 class User {
@@ -120,7 +58,7 @@ class User {
   }
 }
 
-function wrong({ exchange, world }: House, users: readonly User[]): string[] {
+function wrong({ exchange, world }: WorkerHouse, users: readonly User[]): string[] {
   const images = world.markets.flatMap(({ id }) => exchange.image(id) ?? []);
   const states = images.map((image) => [image.id, JSON.stringify(stateOf(image))] as const);
   return users.flatMap(({ visitor }, n) =>
@@ -134,7 +72,7 @@ function stateOf(image: MarketChange) {
   return book.state();
 }
 
-async function allRight(house: House, users: readonly User[]): Promise<number> {
+async function allRight(house: WorkerHouse, users: readonly User[]): Promise<number> {
   const began = performance.now();
   await until(() => {
     for (const user of users) user.look();
@@ -143,14 +81,12 @@ async function allRight(house: House, users: readonly User[]): Promise<number> {
   return performance.now() - began;
 }
 
-function exitOf(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve) => child.once("exit", resolve));
-}
-
 test("a gateway of several workers outlives the death of each, and its users notice no more than they must", async () => {
-  const house = await openHouse();
-  const { http, lines, pids, child } = house;
-  const info = (await (await fetch(`${http}v1/info`)).json()) as { esa: { port: number } };
+  const house = openHouse();
+  const gateway = await house.open();
+  await gateway.ready();
+  const { http, lines, pids } = gateway;
+  const info = await gateway.info<{ esa: { port: number } }>();
   // One worker logs users in; the token is good at all of them.
   const body = new URLSearchParams(LOGIN);
   const answer = await fetch(`${http}api/login`, { method: "POST", headers: { "X-Application": "any" }, body });
@@ -186,15 +122,14 @@ test("a gateway of several workers outlives the death of each, and its users not
   await until(() => users.every(({ visitor }) => visitor.last.status === undefined), "all hear that all is well");
   expect(house.exchange.counters.connections).toBe(1);
 
-  child.kill("SIGTERM");
-  expect(await exitOf(child)).toBe(0);
+  expect(await gateway.stop()).toBe(0);
   await until(() => users.every(({ visitor }) => visitor.closed !== null), "everybody was told to come back");
   for (const user of users) user.leave();
   for (const { visitor } of users) expect(visitor.last).toMatchObject({ op: "status", errorCode: "CONNECTION_FAILED" });
 }, 60_000);
 
 test("a worker whose supervisor is killed ends too", async () => {
-  const { pids, child } = await openHouse();
+  const { pids, child } = await openHouse().open();
   const isAlive = (pid: number) => {
     try {
       return process.kill(pid, 0);

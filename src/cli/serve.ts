@@ -25,8 +25,8 @@ export const serve: Command = {
     const log = stderrLog(config.log.level);
     if (config.workers > 0) return serveByWorkers(config, log);
     const gateway = await startGateway(config, { log });
-    const { httpUrl, websocketUrl, esaPort, esaTlsPort } = gateway;
-    log.info({ role: config.role, http: httpUrl, websocket: websocketUrl, esaPort, esaTlsPort }, "started");
+    const { httpUrl: http, websocketUrl: websocket, esaPort, esaTlsPort, metricsUrl: metrics } = gateway;
+    log.info({ role: config.role, http, websocket, esaPort, esaTlsPort, metrics }, "started");
     await untilStopped();
     log.info({}, "stopping: users are told to come back");
     await gateway.stop();
@@ -38,7 +38,8 @@ async function serveByWorkers(config: Config, log: ReturnType<typeof stderrLog>)
   const { Workers } = await import("../workers.ts");
   const workers = new Workers(config, log);
   const { http } = await workers.start();
-  log.info({ role: config.role, workers: config.workers, http, pids: JSON.stringify(workers.pids) }, "started");
+  const { metricsUrl: metrics, pids } = workers;
+  log.info({ role: config.role, workers: config.workers, http, metrics, pids: JSON.stringify(pids) }, "started");
   await untilStopped();
   log.info({}, "stopping: users are told to come back");
   await workers.stop();

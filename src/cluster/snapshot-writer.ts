@@ -17,6 +17,8 @@ export interface SnapshotOptions {
   readonly criteria: string;
   /** From where the source would resume, as of the last batch; null: it could not. */
   readonly marks: () => SnapshotEnd["marks"] | null;
+  /** When the file that there is was written, by the monotonic clock; absent: there is none. */
+  readonly wroteAt?: number;
 }
 
 export interface SnapshotWorld {
@@ -52,6 +54,8 @@ export class SnapshotWriter implements Sink {
   sliceMsMax = 0;
   lastBytes = 0;
   lastMs = 0;
+  /** By the monotonic clock; null: there is no file. */
+  wroteAt: number | null;
   readonly #options: SnapshotOptions;
   readonly #world: SnapshotWorld;
   readonly #sink: Sink;
@@ -65,6 +69,12 @@ export class SnapshotWriter implements Sink {
     this.#options = options;
     this.#world = world;
     this.#sink = sink;
+    this.wroteAt = options.wroteAt ?? null;
+  }
+
+  /** The last attempt failed. */
+  get isFailing(): boolean {
+    return this.#said !== "";
   }
 
   batch(batch: ChangeBatch): void {
@@ -123,7 +133,8 @@ export class SnapshotWriter implements Sink {
     this.lastBytes = bytes;
     this.lastMs = Math.round(ms);
     this.#said = "";
-    const { log } = this.#world;
+    const { log, clock } = this.#world;
+    this.wroteAt = clock.monotonic();
     const { sliceMsMax } = this;
     log.debug({ file: this.#options.file, markets, bytes, ms: this.lastMs, sliceMsMax }, "a snapshot was written");
   }

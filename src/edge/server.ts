@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import type { Server } from "bun";
 import type { HttpHandler } from "./http.ts";
 import { explained, freePort } from "./sockets.ts";
@@ -14,6 +15,15 @@ export interface ServeAt {
   readonly port: number;
   /** PEM certificate chain and key; absent: plain HTTP. */
   readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+/** Answers HTTP at a socket of this machine's file system: among processes that are one gateway. */
+export function bunServePath(path: string, handle: HttpHandler): HttpServer {
+  // Whoever listened there before may have been killed, and its socket's name then stays.
+  rmSync(path, { force: true });
+  const nobody = { address: "", certificateName: null };
+  const server = Bun.serve({ unix: path, fetch: (request) => handle(request, nobody), development: false });
+  return { port: 0, stop: () => void server.stop(true) };
 }
 
 /** The longest body of a request; a larger one is answered 413. */

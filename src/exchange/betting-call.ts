@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Post } from "./identity.ts";
+import type { Session } from "./session.ts";
 
 /** Where the exchange's betting API is, and how it is called. */
 export interface BettingApi {
@@ -24,11 +25,29 @@ export interface BettingCall {
   readonly token: string;
 }
 
+export interface BettingWorld {
+  readonly post: Post;
+  readonly clock: Clock;
+  /** Where the token is from, and calls are counted. */
+  readonly session: Pick<Session, "calls">;
+}
+
 /** Calls the exchange's betting API (JSON-RPC) once. `run` aborted: nobody waits for the answer any more. */
 export async function callBetting(
+  call: BettingCall,
+  api: BettingApi,
+  world: BettingWorld,
+  run?: AbortSignal,
+): Promise<CallOutcome> {
+  const outcome = await answerTo(call, api, world, run);
+  if (!run?.aborted) world.session.calls?.ended(call.operation, outcome.kind);
+  return outcome;
+}
+
+async function answerTo(
   { operation, params, id, token }: BettingCall,
   { apiHost, appKey, requestMsMax }: BettingApi,
-  { post, clock }: { readonly post: Post; readonly clock: Clock },
+  { post, clock }: BettingWorld,
   run?: AbortSignal,
 ): Promise<CallOutcome> {
   const given = new AbortController();

@@ -2,6 +2,7 @@ import { Backoff, type BackoffOptions } from "../base/backoff.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
+import { CallCounts, type CallEnd } from "./call-counts.ts";
 import {
   type Credentials,
   type IdentityHosts,
@@ -23,6 +24,8 @@ export interface Session {
   refused(token: string): void;
   /** Ends renewals and what is under way, and forgets the token; whoever asks again begins anew. */
   stop(): void;
+  /** What was called with it, and for it. */
+  readonly calls?: CallCounts;
 }
 
 /** The same session for one of several that share it: who stops does not log out the others. */
@@ -32,6 +35,7 @@ export function shared(session: Session): Session {
     token: () => session.token(),
     refused: (token) => session.refused(token),
     stop: () => {},
+    ...(session.calls && { calls: session.calls }),
   };
 }
 
@@ -78,6 +82,7 @@ export class IdentitySession implements Session {
   logins = 0;
   keepAlives = 0;
   failures = 0;
+  readonly calls = new CallCounts();
 
   readonly #options: SessionOptions;
   readonly #world: SessionWorld;
@@ -132,7 +137,7 @@ export class IdentitySession implements Session {
     const { credentials, appKey, hosts } = this.#options;
     this.logins++;
     const run = this.#run.signal;
-    const outcome = await this.#ask(loginRequest(credentials, appKey, hosts));
+    const outcome = await this.#ask("login", loginRequest(credentials, appKey, hosts));
     if (run.aborted) return outcome;
     if (outcome.kind === "token") this.#adopt(outcome.token);
     else this.#failed("login", outcome);
@@ -174,7 +179,7 @@ export class IdentitySession implements Session {
     const token = this.current();
     if (token === null) return this.#replace();
     this.keepAlives++;
-    const outcome = await this.#ask(keepAliveRequest(token, this.#options.appKey, this.#options.hosts));
+    const outcome = await this.#ask("keepAlive", keepAliveRequest(token, this.#options.appKey, this.#options.hosts));
     if (this.#token !== token) return; // replaced, or stopped, while we asked: whoever did that has seen to the timer
     if (outcome.kind === "token") return this.#adopt(outcome.token);
     this.#failed("keepAlive", outcome);
@@ -191,7 +196,15 @@ export class IdentitySession implements Session {
     if (outcome.kind === "limited" || outcome.kind === "unreachable") this.#renewAfter(this.#backoff.next());
   }
 
-  async #ask(request: IdentityRequest): Promise<TokenOutcome> {
+  async #ask(operation: string, request: IdentityRequest): Promise<TokenOutcome> {
+    const run = this.#run.signal;
+    const outcome = await this.#answerTo(request);
+    // What was given up by a stop is nobody's fault.
+    if (!run.aborted) this.calls.ended(operation, CALL_END[outcome.kind]);
+    return outcome;
+  }
+
+  async #answerTo(request: IdentityRequest): Promise<TokenOutcome> {
     const { clock, post } = this.#world;
     const given = new AbortController();
     const signal = AbortSignal.any([given.signal, this.#run.signal]);
@@ -211,6 +224,13 @@ export class IdentitySession implements Session {
   }
 }
 
+const CALL_END: Readonly<Record<TokenOutcome["kind"], CallEnd>> = {
+  token: "result",
+  refused: "error",
+  limited: "error",
+  unreachable: "unanswered",
+};
+
 /** A session whose token is known beforehand and never ends: for tests, the simulator, and servers that check none. */
 export function staticSession(token: string): Session {
   const outcome: TokenOutcome = { kind: "token", token };
@@ -219,6 +239,7 @@ export function staticSession(token: string): Session {
     token: () => Promise.resolve(outcome),
     refused() {},
     stop() {},
+    calls: new CallCounts(),
   };
 }
 

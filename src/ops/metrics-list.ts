@@ -2,6 +2,7 @@ import { FAULTS } from "../base/errors.ts";
 import type { Hub } from "../delivery/hub.ts";
 import type { Traffic } from "../delivery/traffic.ts";
 import type { Lobby } from "../edge/lobby.ts";
+import { CALL_ENDS, type CallCounts, OPERATIONS } from "../exchange/call-counts.ts";
 import type { Catalogue } from "../exchange/catalogue.ts";
 import type { Cache } from "../market/cache.ts";
 import type { SourceState } from "../market/types.ts";
@@ -56,6 +57,21 @@ export interface MetricsSources {
   readonly users: UserSide | null;
   /** Present where others are fed from here. */
   readonly bus?: { readonly followers: number; readonly joins: number; readonly drops: number };
+  /** What was called with the login at the exchange. */
+  readonly calls?: CallCounts | undefined;
+  /** Null where the books are not kept as a file. */
+  readonly snapshot?: (() => SnapshotCounters | null) | undefined;
+}
+
+/** The file that the books are kept in. */
+export interface SnapshotCounters {
+  readonly written: number;
+  readonly failures: number;
+  readonly isFailing: boolean;
+  readonly lastBytes: number;
+  readonly lastMs: number;
+  /** When the file that there is was written, by the monotonic clock, before the start perhaps; null: there is none. */
+  readonly wroteAt: number | null;
 }
 
 /** What was asked for once for the whole of a scrape. */
@@ -169,7 +185,7 @@ export const METRICS: readonly MetricDefinition[] = [
     labels: ["stream"],
     read: byUsers(({ hub, desks }) => {
       let markets = 0;
-      for (const { subscriptions } of hub.sessions) markets += subscriptions.size;
+      for (const { subscriptions } of hub.sessions) markets += subscriptions.length;
       return [
         [["market"], markets],
         ...Object.entries(desks).map(([name, of]): Sample => [[name], of.subscriptions.size]),
@@ -238,6 +254,28 @@ export const METRICS: readonly MetricDefinition[] = [
   bus("oddswire_bus_followers", "gauge", "Processes that are fed from here.", (of) => of.followers),
   bus("oddswire_bus_joins_total", "counter", "Times that one began to follow.", (of) => of.joins),
   bus("oddswire_bus_drops_total", "counter", "Followers dropped, as they were too slow.", (of) => of.drops),
+
+  {
+    name: "oddswire_exchange_calls_total",
+    type: "counter",
+    help: "Calls of the exchange's APIs, by how they ended: result, error (the API said no) or unanswered (no answer in time, or none that can be read).",
+    labels: ["operation", "outcome"],
+    read: ({ calls }) =>
+      calls === undefined
+        ? []
+        : OPERATIONS.flatMap((operation) =>
+            CALL_ENDS.map((end): Sample => [[operation, end], calls.of(operation, end)]),
+          ),
+  },
+
+  snapshot("age_seconds", "gauge", "How old the file of books is.", ({ wroteAt }, now) =>
+    wroteAt === null ? null : (now - wroteAt) / 1000,
+  ),
+  snapshot("bytes", "gauge", "What was written of it the last time.", (of) => (of.written > 0 ? of.lastBytes : null)),
+  snapshot("duration_seconds", "gauge", "How long that took.", (of) => (of.written > 0 ? of.lastMs / 1000 : null)),
+  snapshot("writes_total", "counter", "Times that it was written.", (of) => of.written),
+  snapshot("failures_total", "counter", "Times that it was not, and the one before stayed.", (of) => of.failures),
+  snapshot("failing", "gauge", "1 when the last attempt failed; the log says why.", (of) => (of.isFailing ? 1 : 0)),
 
   counter("process_cpu_seconds_total", "CPU time, user and system.", ({ process }) => process.cpuSeconds),
   gauge("process_resident_memory_bytes", "Memory that the process takes (RSS).", ({ process }) => process.rssBytes),
@@ -312,6 +350,19 @@ function bus(
   figure: Figure<NonNullable<MetricsSources["bus"]>>,
 ): MetricDefinition {
   return { name, type, help, labels: [], read: ({ bus }) => (bus === undefined ? [] : one(figure(bus))) };
+}
+
+function snapshot(
+  name: string,
+  type: "counter" | "gauge",
+  help: string,
+  figure: (from: SnapshotCounters, now: number) => number | null,
+): MetricDefinition {
+  const read = ({ snapshot, now }: Scrape) => {
+    const counters = snapshot?.() ?? null;
+    return counters === null ? [] : one(figure(counters, now));
+  };
+  return { name: `oddswire_snapshot_${name}`, type, help, labels: [], read };
 }
 
 function byUsers(read: (from: UserSide) => readonly Sample[]): MetricDefinition["read"] {

@@ -5,7 +5,8 @@ import Histogram from "prom-client/lib/histogram.js";
 import Registry from "prom-client/lib/registry.js";
 import type { Clock } from "../base/clock.ts";
 import type { HttpHandler } from "../edge/http.ts";
-import { bunServe, type HttpServer } from "../edge/server.ts";
+import { bunServe, bunServePath, type HttpServer } from "../edge/server.ts";
+import { type Colleague, gathered } from "./metrics-gather.ts";
 import {
   LOOP_LAG,
   METRICS,
@@ -60,17 +61,6 @@ export class Metrics {
     return this.registry.metrics();
   }
 
-  /** prom-client's own would take `_total` off its counters' names for good, and the next scrape in the form of old would miss it. */
-  async openMetrics(): Promise<string> {
-    const lines = (await this.text()).split("\n").filter((line) => line !== "");
-    const counters = new Set(lines.flatMap((line) => /^# TYPE (\S+)_total counter$/.exec(line)?.[1] ?? []));
-    const about = (line: string) =>
-      line.replace(/^(# (?:HELP|TYPE) )(\S+)_total /, (whole, start, name) =>
-        counters.has(name) ? `${start}${name} ` : whole,
-      );
-    return `${[...lines.map(about), "# EOF"].join("\n")}\n`;
-  }
-
   #look(): Scrape {
     return {
       ...this.#sources,
@@ -106,29 +96,52 @@ export class Metrics {
   }
 }
 
+/** prom-client's own would take `_total` off its counters' names for good, and the next scrape in the form of old would miss it. */
+function openMetricsForm(text: string): string {
+  const lines = text.split("\n").filter((line) => line !== "");
+  const counters = new Set(lines.flatMap((line) => /^# TYPE (\S+)_total counter$/.exec(line)?.[1] ?? []));
+  const about = (line: string) =>
+    line.replace(/^(# (?:HELP|TYPE) )(\S+)_total /, (whole, start, name) =>
+      counters.has(name) ? `${start}${name} ` : whole,
+    );
+  return `${[...lines.map(about), "# EOF"].join("\n")}\n`;
+}
+
 /** `GET /metrics`, and nothing else. */
-export function metricsHandler(metrics: Metrics): HttpHandler {
+export function metricsHandler(text: () => Promise<string>): HttpHandler {
   return async (request) => {
     if (new URL(request.url).pathname !== "/metrics") return new Response("ask for /metrics\n", { status: 404 });
     if (request.method !== "GET" && request.method !== "HEAD")
       return new Response(null, { status: 405, headers: { Allow: "GET, HEAD" } });
     const open = request.headers.get("accept")?.includes("application/openmetrics-text") ?? false;
-    const body = await (open ? metrics.openMetrics() : metrics.text());
+    const body = open ? openMetricsForm(await text()) : await text();
     return new Response(body, {
       headers: { "Content-Type": open ? CONTENT_TYPES.openMetrics : CONTENT_TYPES.text, "Cache-Control": "no-store" },
     });
   };
 }
 
+/** One of several processes that are one gateway: it tells one of them, which tells of all. */
+export type MetricsRole =
+  /** Answers whoever collects, at a socket in the file system. */
+  | { readonly kind: "told"; readonly path: string }
+  /** Answers scrapers, with what the others said. */
+  | { readonly kind: "teller"; readonly name: string; readonly others: readonly Colleague[] };
+
 /** Opens the door for scrapers, a port of its own that need not be reachable for users. Throws PORT_IN_USE. */
 export function openMetrics(
   at: { readonly host: string; readonly port: number } & MetricsOptions,
   sources: MetricsSources,
   clock: Clock,
+  role?: MetricsRole,
 ): HttpServer {
   const metrics = new Metrics(sources, clock, at);
+  const own = () => metrics.text();
   try {
-    const server = bunServe({ host: at.host, port: at.port }, metricsHandler(metrics));
+    const server =
+      role?.kind === "told"
+        ? bunServePath(role.path, metricsHandler(own))
+        : bunServe(at, metricsHandler(role === undefined ? own : () => gathered(role.name, own, role.others)));
     return {
       port: server.port,
       stop() {
