@@ -33,7 +33,12 @@ describe("oddswire loadtest", () => {
   const asked = new Set<string>();
 
   beforeAll(async () => {
-    stage = await openStage(1, { delivery: { behindMsMax: BEHIND_MS_MAX } });
+    const free = { host: "127.0.0.1", port: 0 };
+    stage = await openStage(1, {
+      delivery: { behindMsMax: BEHIND_MS_MAX },
+      doors: { http: free, websocket: free, sse: free, esa: free },
+      metrics: free,
+    });
     const options = { ...W1, markets: MARKETS, runners: 8, changesPerSecond: CHANGES_PER_SECOND, zipf: 0 };
     const burst = { everyMs: 60_000, forMs: 0, times: 1 };
     const publish = (pt: number, changes: readonly MarketChange[]) => {
@@ -67,9 +72,13 @@ describe("oddswire loadtest", () => {
     };
     start("websocket", url, ordinary, "--p99", "5000", "--html", page);
     start("esa", url, ordinary, "--door", "esa");
+    start("sse", url, ordinary, "--door", "sse");
+    start("sse storm", url, ordinary, "--door", "sse", "--storm", "1", "--churn", "10");
     start("flipping", `esa://127.0.0.1:${flipping.port}`, ordinary);
     start("swallowing", `esa://127.0.0.1:${swallowing.port}`, ordinary);
-    start("laggards", url, { ...ordinary, markets: {}, laggards, stallSeconds: 3, seconds: 10 }, "--p99", "0.01");
+    const slow = { ...ordinary, markets: {}, laggards, stallSeconds: 3, seconds: 10 };
+    start("laggards", url, slow, "--p99", "0.01", "--metrics", stage.gateway.metricsUrl as string);
+    start("sse laggards", url, { ...slow, stallSeconds: 0.5 }, "--door", "sse");
   });
 
   afterAll(async () => {
@@ -86,7 +95,7 @@ describe("oddswire loadtest", () => {
   };
   const failed = ({ checks }: LoadResult) => checks.filter(({ passed }) => !passed).map(({ name }) => name);
 
-  for (const door of ["websocket", "esa"] as const) {
+  for (const door of ["websocket", "sse", "esa"] as const) {
     test(`passes at the ${door} door, and its numbers add up`, async () => {
       const { code, result } = await run(door);
       expect(failed(result)).toEqual([]);
@@ -113,12 +122,26 @@ describe("oddswire loadtest", () => {
     }, 60_000);
   }
 
+  test("passes at the SSE door where all are cut off and come back by their last event's id, and others leave", async () => {
+    const { code, result } = await run("sse storm");
+    expect(failed(result)).toEqual([]);
+    expect(code).toBe(0);
+    expect(result.storm?.backMs).toBeGreaterThan(0);
+    expect(result.churned).toBeGreaterThan(0);
+    expect(result.verdict).toMatchObject({ lost: 0, strays: 0 });
+    expect(result.verdict?.got).toBeGreaterThan(0);
+    expect(result.books).toEqual({ checked: 8, wrong: 0, unchecked: 0 });
+    // whoever was cut off was told what it had missed; images had those who were somebody new
+    expect(result.resumes).toBeGreaterThanOrEqual(USERS - result.churned);
+    expect(result.images).toBeLessThanOrEqual(USERS + result.churned + result.books.checked);
+  }, 60_000);
+
   test("a digit that somebody has changed on the way makes it fail, in words", async () => {
     const { code, result } = await run("flipping");
     expect(failed(result)).toContain("changes not as others got them");
     expect(result.verdict?.strays).toBeGreaterThan(0);
     expect(result.verdict?.lost).toBe(0);
-    expect(result.samples[0]).toMatch(/^1\.\d+: 1 were sent another change than 19 others under the same clk$/);
+    expect(result.samples[0]).toMatch(/^1\.\d+: 1 were sent another change than 19 others under the same clk/);
     expect(code).toBe(1);
   }, 60_000);
 
@@ -137,13 +160,30 @@ describe("oddswire loadtest", () => {
     expect(stalls).toMatchObject({ users: 2, here: 0 });
     expect(Object.keys(stalls?.closes as object)).toEqual([expect.stringMatching(/^SLOW: /)]);
     // they never read what they are told: the last thing is a reset
-    expect(neverReads).toEqual({ users: 2, here: 0, caughtUp: 0, closes: { ECONNRESET: 2 } });
-    expect(readsSlowly).toEqual({ users: 2, here: 0, caughtUp: 0, closes: { ECONNRESET: 2 } });
-    expect(stopsAcknowledging).toEqual({ users: 2, here: 2, caughtUp: 0, closes: {} });
+    const unread = { users: 2, here: 0, caughtUp: 0, merged: 0, told: {}, closes: { ECONNRESET: 2 } };
+    expect(stalls).toMatchObject({ caughtUp: 0, told: { SLOW: 2 } });
+    expect([neverReads, readsSlowly]).toMatchObject([unread, unread]);
+    expect(stopsAcknowledging).toMatchObject({ users: 2, here: 2, caughtUp: 0, told: {}, closes: {} });
+    // by the server's own count
+    expect(result.serverCloses?.SLOW).toBeGreaterThanOrEqual(8);
+    expect(result.behindBytesMax).toBeGreaterThan(0);
+    expect(result.server?.rssBefore).toBeGreaterThan(0);
     expect(result.closes).toEqual({});
     expect(result.verdict).toMatchObject({ lost: 0, strays: 0 });
     expect(failed(result)).toEqual(["p99, ms"]);
     expect(code).toBe(1);
+  }, 60_000);
+
+  test("and at the SSE door, where they come again to lag; who stalls for less long is back in step, once merged", async () => {
+    const { result } = await run("sse laggards");
+    const { neverReads, readsSlowly, stalls, stopsAcknowledging } = result.laggards;
+    expect(failed(result)).toEqual([]);
+    expect(result.users).toMatchObject({ ordinary: 92, live: 92, laggards: 8 });
+    const unread = { users: 2, here: 0, caughtUp: 0, told: {}, closes: { ECONNRESET: 2 } };
+    expect([neverReads, readsSlowly]).toMatchObject([unread, unread]);
+    expect(stopsAcknowledging).toMatchObject({ users: 2, here: 2, caughtUp: 0, closes: {} });
+    expect(stalls).toMatchObject({ users: 2, here: 2, caughtUp: 2, closes: {} });
+    expect(stalls?.merged).toBeGreaterThan(0);
   }, 60_000);
 
   test("the page is whole, needs nothing else, and says what the JSON says", async () => {

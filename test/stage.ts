@@ -15,7 +15,7 @@ export const UPSTREAM = { session: "upstream-token", appKey: "stage-app-key" };
 /** Exchange → fault proxy → gateway → fault proxies → users, on real sockets, in this process and in a hurry. */
 export async function openStage(
   seed: number,
-  options: Pick<ConfigInput, "cache" | "delivery" | "orders" | "sports" | "visitors"> = {},
+  options: Pick<ConfigInput, "cache" | "delivery" | "doors" | "metrics" | "orders" | "sports" | "visitors"> = {},
 ) {
   const exchange = new SimExchange({
     clock: systemClock,

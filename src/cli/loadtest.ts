@@ -4,8 +4,9 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "../base/clock.ts";
 import { OddswireError } from "../base/errors.ts";
 import { readText } from "../base/file.ts";
+import { DOORS } from "../load/dialect.ts";
 import { LoadTest } from "../load/loadtest.ts";
-import { closesAt } from "../load/metrics.ts";
+import { countsAt } from "../load/metrics.ts";
 import { resultPage } from "../load/page.ts";
 import { isLoopback, plansFor } from "../load/plan.ts";
 import { startCrowd } from "../load/process.ts";
@@ -39,7 +40,7 @@ export const loadtest: Command = {
     ramp: { value: "N", help: "Users who come each second." },
     churn: { value: "N", help: "Users who leave each second, as others come." },
     storm: { value: "SECONDS", help: "Cuts everybody off so long after the measurement began; all come back." },
-    door: { value: "DOOR", help: "websocket or esa, where URL is a page's.", default: "websocket" },
+    door: { value: "DOOR", help: "websocket, sse or esa, where URL is a page's.", default: "websocket" },
     tls: { help: "The ESA door by TLS." },
     ca: { value: "FILE", help: "PEM certificates to trust instead of the system's." },
     session: {
@@ -61,7 +62,7 @@ export const loadtest: Command = {
     metrics: {
       value: "URL",
       many: true,
-      help: "The server's /metrics, one a process: tells why connections ended by its own count, of laggards too, who never read it.",
+      help: "The server's /metrics: tells why connections ended by its own count, of laggards too, who never read it, and how many bytes waited for who was behind.",
     },
     seed: { value: "N", help: "Who asks for what, and who leaves.", default: "1" },
     mean: { value: "MS", help: "Fails above this mean latency." },
@@ -91,7 +92,7 @@ export const loadtest: Command = {
     const found = await findVenue(
       {
         url,
-        door: call.word("door", ["websocket", "esa"]) as "websocket" | "esa",
+        door: call.word("door", DOORS) ?? "websocket",
         tls: call.flag("tls"),
         sessions,
         markets: workload.markets,
@@ -128,7 +129,7 @@ export const loadtest: Command = {
         use: useOf,
         stopped: untilStopped(),
         progress,
-        ...(metrics.length > 0 && { closes: () => closesAt(metrics, fetch) }),
+        ...(metrics.length > 0 && { counts: () => countsAt(metrics, fetch) }),
       },
     ).run();
     const page = call.text("html");
@@ -212,7 +213,7 @@ function urlIn({ operands }: Call): string {
   const [url, ...rest] = operands;
   if (url === undefined || rest.length > 0)
     throw new UsageError("give the URL of one Oddswire, such as http://127.0.0.1:8080/");
-  return urlOf(url, /^(https?|wss?|esas?):$/, "a page (http, https) or a door (ws, wss, esa, esas)");
+  return urlOf(url, /^(https?|wss?|sses?|esas?):$/, "a page (http, https) or a door (ws, wss, sse, sses, esa, esas)");
 }
 
 function urlOf(text: string, protocols: RegExp, what: string): string {

@@ -2,9 +2,10 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { Latencies, type LatenciesJson } from "../base/latencies.ts";
 import { type Random, randomInt } from "../base/random.ts";
 import { type Book, Books } from "./books.ts";
-import { type Dialect, LINES, webSocketDialect } from "./dialect.ts";
+import { type Ask, type Dialect, type Door, LINES, webSocketDialect } from "./dialect.ts";
 import { Peers, type Verdict } from "./peers.ts";
 import type { Target } from "./sockets.ts";
+import { sseDialect } from "./sse-dialect.ts";
 import { type CrowdFace, type Tally, User, type UserKind } from "./user.ts";
 import { LAGGARD_KINDS, type LaggardKind, type Workload } from "./workload.ts";
 
@@ -17,9 +18,9 @@ export interface Seat {
 
 /** What one process of the crowd is to do; JSON. */
 export interface CrowdPlan {
-  readonly door: "websocket" | "esa";
+  readonly door: Door;
   readonly target: Target;
-  /** Of the WebSocket door. */
+  /** Of the WebSocket and the SSE door. */
   readonly path: string;
   readonly host: string;
   /** Addresses of this machine to come from, in turn; empty: the usual one. */
@@ -85,6 +86,8 @@ export interface LaggardsEnd {
   here: number;
   /** Have everything that they asked for, and are in step. */
   caughtUp: number;
+  /** Messages in which those were told, merged, what they had missed; segments counted once. */
+  merged: number;
   readonly closes: Record<string, number>;
 }
 
@@ -122,7 +125,7 @@ const CHURN_SHARE = 0.25;
 
 /** What no user can do anything about: the run makes no sense. */
 const FATAL =
-  /^(NO_APP_KEY|INVALID_APP_KEY|NO_SESSION|INVALID_SESSION_INFORMATION|NOT_AUTHORIZED|MAX_CONNECTION_LIMIT_EXCEEDED|SUBSCRIPTION_LIMIT_EXCEEDED|INVALID_REQUEST|INVALID_INPUT)\b|^the upgrade was answered/;
+  /^(NO_APP_KEY|INVALID_APP_KEY|NO_SESSION|INVALID_SESSION_INFORMATION|NOT_AUTHORIZED|MAX_CONNECTION_LIMIT_EXCEEDED|SUBSCRIPTION_LIMIT_EXCEEDED|INVALID_REQUEST|INVALID_INPUT)\b|^the (upgrade|stream) was answered/;
 
 /** One process's users: comes by and by, stays, looks at what it is told, and says each second how it is. */
 export class Crowd implements CrowdFace {
@@ -155,11 +158,14 @@ export class Crowd implements CrowdFace {
   readonly #timers = new Set<Timer>();
   readonly #closes: Record<string, number> = {};
   readonly #laggards = Object.fromEntries(
-    LAGGARD_KINDS.map((kind) => [kind, { users: 0, here: 0, caughtUp: 0, closes: {} }]),
+    LAGGARD_KINDS.map((kind) => [kind, { users: 0, here: 0, caughtUp: 0, merged: 0, closes: {} }]),
   ) as Record<LaggardKind, LaggardsEnd>;
   readonly #newcomers = new Set<User>();
   /** Those who read slowly, once they do. */
   readonly #lazy = new Set<User>();
+  /** Laggards who lag, and those of them who are back in step. */
+  readonly #lagging = new Set<User>();
+  readonly #caughtUp = new Set<User>();
   #phase: CrowdTick["phase"] = "before";
   #everLive = 0;
   #handshakes = 0;
@@ -177,7 +183,7 @@ export class Crowd implements CrowdFace {
     this.#plan = plan;
     this.#world = world;
     const { workload, seats } = plan;
-    this.dialect = plan.door === "esa" ? LINES : webSocketDialect(plan.host, plan.path);
+    this.dialect = dialectAt(plan);
     this.peers =
       workload.conflateMs > 0 ? null : new Peers(plan.marketIds, seats.length, workload.marketsEach, world.hash);
     this.#users = seats.map(({ kind, marketIds, isReader }, number) => {
@@ -251,14 +257,15 @@ export class Crowd implements CrowdFace {
     if (this.#lazy.has(user)) this.#pauseFor(user, (bytes / SLOW_BYTES_PER_SECOND) * 1_000);
   }
 
-  authentication({ number }: User): string {
-    const { appKey, sessions } = this.#plan;
-    return JSON.stringify({
-      op: "authentication",
-      id: 1,
-      appKey,
-      session: sessions[Math.max(0, number) % sessions.length],
-    });
+  authentication(user: User): string {
+    const { appKey } = this.#plan;
+    return JSON.stringify({ op: "authentication", id: 1, appKey, session: this.#sessionOf(user) });
+  }
+
+  ask(user: User): Ask {
+    const { appKey } = this.#plan;
+    const { lastEventId } = user;
+    return { appKey, session: this.#sessionOf(user), subscription: this.subscription(user), lastEventId };
   }
 
   subscription(user: User): string {
@@ -271,7 +278,7 @@ export class Crowd implements CrowdFace {
       conflateMs: user.kind === "newcomer" ? 0 : conflateMs,
       heartbeatMs,
       segmentationEnabled: user.kind !== "ordinary",
-      ...(user.initialClk !== "" && { initialClk: user.initialClk, clk: user.clk }),
+      ...(user.initialClk !== "" && this.dialect.request === null && { initialClk: user.initialClk, clk: user.clk }),
     });
   }
 
@@ -284,8 +291,13 @@ export class Crowd implements CrowdFace {
     this.#connectMs = Math.min(this.#connectMs, this.#world.clock.monotonic() - user.dialledAt);
   }
 
+  greeted(user: User): void {
+    if (this.#lagging.has(user)) this.#slacken(user);
+  }
+
   live(user: User): void {
     if (user.kind === "newcomer") return;
+    if (this.#lagging.has(user)) return this.caughtUp(user);
     const now = this.#world.clock.monotonic();
     this.#arrived(user);
     this.#arrivals.add(now - user.dialledAt);
@@ -297,8 +309,8 @@ export class Crowd implements CrowdFace {
     this.stormLatencies = null;
   }
 
-  caughtUp({ kind }: User): void {
-    if (this.latencies !== null && kind !== "ordinary" && kind !== "newcomer") this.#laggards[kind].caughtUp++;
+  caughtUp(user: User): void {
+    if (this.latencies !== null && this.#lagging.has(user)) this.#caughtUp.add(user);
   }
 
   gone(user: User, why: string): void {
@@ -311,6 +323,11 @@ export class Crowd implements CrowdFace {
     // Where nobody has got in yet, nobody will.
     if (FATAL.test(why) || this.#everLive === 0) this.#world.say({ kind: "refused", why });
     else this.#after(this.#world.random.next() * RETRY_MS_MAX, () => void this.#waiting.push(user));
+  }
+
+  #sessionOf({ number }: User): string {
+    const { sessions } = this.#plan;
+    return sessions[Math.max(0, number) % sessions.length] as string;
   }
 
   // ---- coming and going ----
@@ -339,15 +356,19 @@ export class Crowd implements CrowdFace {
   }
 
   #dial(user: User): void {
+    this.#connect(user);
+    if (user.kind === "newcomer") return;
+    user.isArriving = true;
+    this.#handshakes++;
+  }
+
+  #connect(user: User): void {
     const { sources, target } = this.#plan;
     const { clock, connect, connectLaggard } = this.#world;
     const from = sources.length === 0 ? null : (sources[this.#dials++ % sources.length] as string);
     user.dialled(clock.monotonic());
     if (user.kind === "ordinary" || user.kind === "newcomer") connect(user, target, from);
     else this.#stopAcknowledging.set(user, connectLaggard(user, target, from));
-    if (user.kind === "newcomer") return;
-    user.isArriving = true;
-    this.#handshakes++;
   }
 
   #arrived(user: User): void {
@@ -390,7 +411,21 @@ export class Crowd implements CrowdFace {
 
   /** Asks for everything there is, which is more than a kernel takes for somebody, and does not read it as it should. */
   #lag(user: User): void {
-    user.askAnew(this.#plan.allMarketIds);
+    this.#lagging.add(user);
+    user.merged = 0;
+    const { allMarketIds } = this.#plan;
+    if (this.dialect.request === null) {
+      user.askAnew(allMarketIds);
+      return this.#slacken(user);
+    }
+    // Nothing can be asked on a stream: it comes again, and lags from the answer on.
+    user.leave("end");
+    user.marketIds = allMarketIds;
+    user.forget();
+    this.#connect(user);
+  }
+
+  #slacken(user: User): void {
     switch (user.kind) {
       case "neverReads":
         return user.line?.pause();
@@ -412,10 +447,13 @@ export class Crowd implements CrowdFace {
 
   /** Readers stay; the others make room for newcomers, as an account has only so much. */
   #dismiss(user: User): void {
-    const { kind, state, books } = user;
+    const { kind, books } = user;
     if (kind !== "ordinary" && kind !== "newcomer") {
-      this.#laggards[kind].users++;
-      this.#laggards[kind].here += Number(state === "live");
+      const laggards = this.#laggards[kind];
+      laggards.users++;
+      laggards.here += Number(this.#isHere(user));
+      laggards.caughtUp += Number(this.#caughtUp.has(user));
+      if (this.#caughtUp.has(user)) laggards.merged += user.merged;
     }
     if (books !== null) return;
     user.leave("end");
@@ -428,7 +466,7 @@ export class Crowd implements CrowdFace {
     const { clock, cpuSeconds, rss, say } = this.#world;
     const live = (isLaggard: boolean) =>
       this.#users.reduce(
-        (sum, { kind, state }) => sum + Number(state === "live" && (kind !== "ordinary") === isLaggard),
+        (sum, user) => sum + Number(this.#isHere(user) && (user.kind !== "ordinary") === isLaggard),
         0,
       );
     this.peers?.settle(clock.monotonic());
@@ -448,6 +486,11 @@ export class Crowd implements CrowdFace {
     });
     this.#latencies.clear();
     this.#arrivals.clear();
+  }
+
+  /** Who lags is here as long as it is connected, whatever it has by now. */
+  #isHere(user: User): boolean {
+    return user.state === "live" || (this.#lagging.has(user) && user.state !== "away");
   }
 
   #isQuiet(): boolean {
@@ -509,6 +552,17 @@ export class Crowd implements CrowdFace {
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => void this.#world.clock.after(ms, resolve));
+  }
+}
+
+function dialectAt({ door, host, path }: CrowdPlan): Dialect {
+  switch (door) {
+    case "esa":
+      return LINES;
+    case "sse":
+      return sseDialect(host, path);
+    case "websocket":
+      return webSocketDialect(host, path);
   }
 }
 

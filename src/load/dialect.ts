@@ -5,15 +5,32 @@ export interface MessageSink {
   /** The first answer was right: messages may be sent. */
   greeted(): void;
   message(bytes: Uint8Array, from: number, to: number): void;
+  /** What the whole stream, up to here, can be resumed by; told by streams of events only. */
+  identified?(bytes: Uint8Array, from: number, to: number): void;
   pinged(payload: Uint8Array): void;
   /** The other end says goodbye, with a close code where its protocol has any; it says nothing more. */
   closing(code: number | null, reason: string): void;
+}
+
+export const DOORS = ["websocket", "sse", "esa"] as const;
+export type Door = (typeof DOORS)[number];
+
+/** Who somebody is, and what it wants: what a door is told at once where there is no conversation. */
+export interface Ask {
+  readonly session: string;
+  readonly appKey: string;
+  /** A marketSubscription, JSON. */
+  readonly subscription: string;
+  /** What was last `identified`; empty: nothing yet. */
+  readonly lastEventId: string;
 }
 
 /** How messages are wrapped at a door, seen from a client: as little work and as few objects as can be. */
 export interface Dialect {
   /** What a client says first; null: it listens. */
   readonly hello: Uint8Array | null;
+  /** Instead of a hello and of what follows it: all that is asked. Null: there is a conversation. */
+  readonly request: ((ask: Ask) => Uint8Array) | null;
   wrap(message: string): Uint8Array;
   pong(payload: Uint8Array): Uint8Array;
   /** Unwraps what lies between; returns where something begins that is not whole yet. `isGreeted`: the first answer is behind. */
@@ -26,6 +43,7 @@ const LF = 10;
 /** The exchange's own: a line a message. */
 export const LINES: Dialect = {
   hello: null,
+  request: null,
   wrap: (message) => Buffer.from(`${message}\r\n`, "latin1"),
   pong: () => new Uint8Array(0),
   unwrap(bytes, from, to, isGreeted, sink) {
@@ -56,6 +74,7 @@ export function webSocketDialect(host: string, path: string): Dialect {
   const request = [...lines, `Sec-WebSocket-Key: ${key}`, "Sec-WebSocket-Version: 13", "", ""].join("\r\n");
   return {
     hello: Buffer.from(request, "latin1"),
+    request: null,
     wrap: (message) => masked(OPCODE.text, Buffer.from(message, "latin1"), mask),
     pong: (payload) => masked(OPCODE.pong, payload, mask),
     unwrap(bytes, from, to, isGreeted, sink) {

@@ -1,11 +1,20 @@
 import type { Clock } from "../base/clock.ts";
 import { FAULTS, type FaultCode, OddswireError } from "../base/errors.ts";
 import { Latencies, type LatenciesJson } from "../base/latencies.ts";
-import type { CrowdEnd, CrowdPlan, CrowdTick, CrowdWord, LaggardsEnd } from "./crowd.ts";
-import { countedSince } from "./metrics.ts";
+import type { CrowdEnd, CrowdPlan, CrowdTick, CrowdWord } from "./crowd.ts";
+import { countedSince, type ServerCounts } from "./metrics.ts";
 import { SAMPLES_MAX } from "./peers.ts";
 import type { CrowdListener, CrowdOrder, CrowdProcess } from "./process.ts";
-import { checksOf, type LoadResult, rounded, type Second, summary, type Thresholds } from "./result.ts";
+import {
+  checksOf,
+  type LaggardsResult,
+  type LoadResult,
+  rounded,
+  type Second,
+  summary,
+  type Thresholds,
+  toldOf,
+} from "./result.ts";
 import type { ServerUse } from "./server.ts";
 import type { Found } from "./venue.ts";
 import { LAGGARD_KINDS, type LaggardKind, type Workload } from "./workload.ts";
@@ -26,8 +35,8 @@ export interface LoadTestWorld {
   readonly clock: Clock;
   readonly start: (listener: CrowdListener) => CrowdProcess;
   readonly use: (pids: readonly number[], withPss: boolean) => ServerUse | null;
-  /** Why connections ended, by the server's own count so far; absent where nobody knows where to ask. */
-  readonly closes?: () => Promise<Record<string, number>>;
+  /** The server's own counts so far; absent where nobody knows where to ask. */
+  readonly counts?: () => Promise<ServerCounts>;
   /** How it goes, for a terminal; null ends it. */
   readonly progress?: (text: string | null) => void;
   /** Resolves when somebody wants it to end early: what was measured by then is the result. */
@@ -35,6 +44,8 @@ export interface LoadTestWorld {
 }
 
 const TICK_MS = 1_000;
+/** The server is asked what waits for those who are behind. */
+const COUNTS_MS = 2_000;
 /** How much longer than its pace says a ramp may take, before what came is all there is. */
 const RAMP_SECONDS_MORE = 60;
 /** From an order to the last process's word. */
@@ -63,6 +74,9 @@ export class LoadTest {
   #failure: OddswireError | null = null;
   #isStopped = false;
   #last: Sample | null = null;
+  /** What waited for those who were behind, the most that was seen. */
+  #behindBytesMax = 0;
+  #countedAt = 0;
   /** What this second's ticks brought. */
   readonly #second = new Latencies();
 
@@ -87,12 +101,12 @@ export class LoadTest {
       this.#phase = "warm-up";
       await this.#wait(workload.warmUpSeconds * 1_000, began);
       const offsetMs = this.#offset();
-      const closesBefore = (await this.#world.closes?.()) ?? null;
+      const closesBefore = (await this.#world.counts?.())?.closes ?? null;
       const first = await this.#mark({ kind: "measure", offsetMs }, "measuring");
       this.#phase = "measured";
       await this.#wait(workload.seconds * 1_000, began);
       const last = await this.#mark({ kind: "measured" }, "after");
-      const closesAfter = (await this.#world.closes?.()) ?? null;
+      const closesAfter = (await this.#world.counts?.())?.closes ?? null;
       progress?.("what is on its way comes in; books are compared");
       const ends = await this.#end();
       const serverCloses = closesBefore && closesAfter && countedSince(closesBefore, closesAfter);
@@ -189,7 +203,20 @@ export class LoadTest {
     };
     this.#second.clear();
     this.#seconds.push(second);
+    this.#countWaiting(now.at);
     this.#world.progress?.(progressText(second, this.#options.workload));
+  }
+
+  /** Now and then while it is measured: an answer that does not come is missed by nobody. */
+  #countWaiting(now: number): void {
+    if (this.#world.counts === undefined || this.#phase !== "measured" || now - this.#countedAt < COUNTS_MS) return;
+    this.#countedAt = now;
+    void this.#world.counts().then(
+      ({ behindBytes }) => {
+        this.#behindBytesMax = Math.max(this.#behindBytesMax, behindBytes);
+      },
+      () => {},
+    );
   }
 
   /** Half a connect is what the quickest message took, as far as anybody can know whose clock is another. */
@@ -328,6 +355,7 @@ export class LoadTest {
       },
       server: serverUse(this.#options.pids, run, seconds, last.live + last.laggardsLive),
       serverCloses: run.serverCloses,
+      behindBytesMax: run.serverCloses === null ? null : this.#behindBytesMax,
       samples: [
         ...verdicts.flatMap(({ samples }) => samples),
         ...ends.flatMap(({ wrong }) => wrong.map((id) => `${id}: a reader's book is not a newcomer's`)),
@@ -376,19 +404,23 @@ function serverUse(pids: readonly number[], run: Run, seconds: number, users: nu
     cores,
     rss,
     pss,
+    rssBefore: first.server.rss,
     rssPerUser: users === 0 ? 0 : (rss - idle.rss) / users,
     cpuPerUserMicros: users === 0 ? 0 : (cores / users) * 1e6,
   };
 }
 
-function laggardsOf(kind: LaggardKind, ends: readonly CrowdEnd[]): LaggardsEnd {
+function laggardsOf(kind: LaggardKind, ends: readonly CrowdEnd[]): LaggardsResult {
   const all = ends.map(({ laggards }) => laggards[kind]);
-  const sum = (name: "users" | "here" | "caughtUp") => all.reduce((total, one) => total + one[name], 0);
+  const sum = (name: "users" | "here" | "caughtUp" | "merged") => all.reduce((total, one) => total + one[name], 0);
+  const closes = joined(all.map(({ closes }) => closes));
   return {
     users: sum("users"),
     here: sum("here"),
     caughtUp: sum("caughtUp"),
-    closes: joined(all.map(({ closes }) => closes)),
+    merged: sum("merged"),
+    told: toldOf(closes),
+    closes,
   };
 }
 

@@ -1,4 +1,13 @@
-import { bytes, closesWords, type LoadResult, number, type Second, verdictWords } from "./result.ts";
+import {
+  bytes,
+  closesWords,
+  type LoadResult,
+  laggardsMemory,
+  laggardsWords,
+  number,
+  type Second,
+  verdictWords,
+} from "./result.ts";
 
 const WIDTH = 720;
 const HEIGHT = 200;
@@ -64,6 +73,7 @@ const BAD = '<span class="bad">FAIL</span>';
 
 function figures(result: LoadResult): [string, string][] {
   const { users, latency, arrival, perSecond, verdict, books, server, client, storm } = result;
+  const memory = laggardsMemory(result);
   return [
     ["users", `${number(users.live)} of ${number(users.ordinary)}, ${number(users.laggards)} laggards`],
     [
@@ -98,14 +108,15 @@ function figures(result: LoadResult): [string, string][] {
       `closed: ${escaped(why)}`,
       number(count),
     ]),
-    ...Object.entries(result.laggards).map(([kind, { users, here, caughtUp, closes }]): [string, string] => [
+    ...Object.entries(result.laggards).map(([kind, laggards]): [string, string] => [
       `laggards: ${kind}`,
-      `${users}, ${here} still here, ${caughtUp} back in step; ${
-        Object.entries(closes)
+      `${laggards.users}: ${laggardsWords(laggards)}; ${
+        Object.entries(laggards.closes)
           .map(([why, count]) => `${count} closed, ${escaped(why)}`)
           .join("; ") || "none closed"
       }`,
     ]),
+    ...(memory === null ? [] : [["memory with laggards", memory.join("; ")] as [string, string]]),
     [
       "server",
       server === null

@@ -1,5 +1,7 @@
+import { FAULTS } from "../base/errors.ts";
 import type { Latencies } from "../base/latencies.ts";
 import type { LaggardsEnd } from "./crowd.ts";
+import type { Door } from "./dialect.ts";
 import type { Verdict } from "./peers.ts";
 import type { LaggardKind, Workload } from "./workload.ts";
 
@@ -62,7 +64,7 @@ export interface Check {
 /** What a run came to; what `--json` prints. Milliseconds, bytes, cores. */
 export interface LoadResult {
   readonly url: string;
-  readonly door: "websocket" | "esa";
+  readonly door: Door;
   readonly serverVersion: string | null;
   readonly startedAt: string;
   readonly workload: Workload;
@@ -93,7 +95,7 @@ export interface LoadResult {
   readonly stale: number;
   readonly odd: number;
   readonly closes: Readonly<Record<string, number>>;
-  readonly laggards: Readonly<Partial<Record<LaggardKind, LaggardsEnd>>>;
+  readonly laggards: Readonly<Partial<Record<LaggardKind, LaggardsResult>>>;
   readonly churned: number;
   /** Until all were back, and meanwhile the latency of those who had not been cut off. */
   readonly storm: { readonly backMs: number | null; readonly others: LatencySummary | null } | null;
@@ -105,12 +107,16 @@ export interface LoadResult {
     readonly cores: number;
     readonly rss: number;
     readonly pss: number | null;
+    /** When the measurement began, and laggards began to lag. */
+    readonly rssBefore: number;
     /** More than before anybody came, a user. */
     readonly rssPerUser: number;
     readonly cpuPerUserMicros: number;
   } | null;
   /** Why connections ended while it was measured, by the server's own count; null where it was not asked. */
   readonly serverCloses: Readonly<Record<string, number>> | null;
+  /** The most that was seen to wait, in the server's process, for all who were behind together; null where it was not asked. */
+  readonly behindBytesMax: number | null;
   /** In words, what was wrong; some of it. */
   readonly samples: readonly string[];
   readonly series: readonly Second[];
@@ -118,6 +124,22 @@ export interface LoadResult {
   readonly histogram: readonly (readonly [number, number])[];
   readonly checks: readonly Check[];
   readonly passed: boolean;
+}
+
+/** Laggards of one kind. */
+export interface LaggardsResult extends LaggardsEnd {
+  /** By which code so many were told why they were let go; who does not read sees a reset instead, and only the server knows why. */
+  readonly told: Readonly<Record<string, number>>;
+}
+
+/** Of connections that ended, those that heard a code. */
+export function toldOf(closes: Readonly<Record<string, number>>): Record<string, number> {
+  const told: Record<string, number> = {};
+  for (const [why, count] of Object.entries(closes)) {
+    const [, code = ""] = /^([A-Z_]+):/.exec(why) ?? [];
+    if (code in FAULTS) told[code] = (told[code] ?? 0) + count;
+  }
+  return told;
 }
 
 export function summary(latencies: Latencies): LatencySummary | null {
@@ -135,13 +157,13 @@ export function checksOf(result: Omit<LoadResult, "checks" | "passed">, limits: 
       ? []
       : [{ name, value: value ?? null, limit: `≤ ${limit}`, passed: value != null && value <= limit }];
   const isMoving = result.offered !== 0;
-  const closes = Object.values(result.closes).reduce((sum, count) => sum + count, 0);
+  const closes = sum(result.closes);
   // By their peers' word it is known to the last one what was due.
   const byPeers = verdict && verdict.due > 0 ? verdict.got / verdict.due : null;
   const byOffer = result.offered ? result.perSecond.changes / result.offered : null;
   const rate = workload.offered === null ? byPeers : byOffer;
   return [
-    { name: "users here", value: users.live, limit: `= ${users.ordinary}`, passed: users.live === users.ordinary },
+    here(users, workload),
     ...(isMoving && limits.minRate !== null && result.offered !== null
       ? [
           {
@@ -189,6 +211,17 @@ export function checksOf(result: Omit<LoadResult, "checks" | "passed">, limits: 
     ...most("server's memory, MB", server === null ? null : (server.pss ?? server.rss) / 1e6, limits.serverMb),
     ...most("busiest load process, cores", rounded(client.busiest), limits.maxClientCpu),
   ];
+}
+
+/** Everybody, but for those who left within the last second so that others come. */
+function here({ live, ordinary }: LoadResult["users"], { churnPerSecond }: Workload): Check {
+  const least = ordinary - Math.ceil(churnPerSecond);
+  return {
+    name: "users here",
+    value: live,
+    limit: `${churnPerSecond === 0 ? "=" : "≥"} ${least}`,
+    passed: live >= least && live <= ordinary,
+  };
 }
 
 /** The result as a page for a terminal. */
@@ -239,10 +272,13 @@ export function resultText(result: LoadResult): string {
         ]
       : []),
     ...Object.entries(result.closes).map(([why, count]) => row("closed", number(count), why)),
-    ...Object.entries(result.laggards).flatMap(([kind, { users, here, caughtUp, closes }]) => [
-      row("laggards", `${number(users)} ${kind}`, `${number(here)} still here, ${number(caughtUp)} back in step`),
-      ...Object.entries(closes).map(([why, count]) => row("", `  ${number(count)} closed`, why)),
+    ...Object.entries(result.laggards).flatMap(([kind, laggards]) => [
+      row("laggards", `${number(laggards.users)} ${kind}`, laggardsWords(laggards)),
+      ...Object.entries(laggards.closes).map(([why, count]) => row("", `  ${number(count)} closed`, why)),
     ]),
+    ...(laggardsMemory(result) === null
+      ? []
+      : [row("memory with them", ...(laggardsMemory(result) as [string, string]))]),
     server === null
       ? row("server", "not on this machine, or not to be seen")
       : row(
@@ -274,6 +310,33 @@ export function verdictWords({ checks, client }: LoadResult): string {
   return busy && !busy.passed
     ? `VOID: a load process took ${client.busiest.toFixed(2)} of its core, so it measured itself; use more --processes, or another machine`
     : "FAILED";
+}
+
+/** What became of laggards of a kind, in words. */
+export function laggardsWords({ here, caughtUp, merged, told, closes }: LaggardsResult): string {
+  const gone = sum(closes);
+  const untold = gone - sum(told);
+  return [
+    `${number(here)} still here`,
+    `${number(caughtUp)} back in step${caughtUp === 0 ? "" : ` by ${number(merged)} merged message${merged === 1 ? "" : "s"}`}`,
+    ...Object.entries(told).map(([code, count]) => `${number(count)} told ${code}`),
+    ...(untold === 0 ? [] : [`${number(untold)} gone unread`]),
+  ].join(", ");
+}
+
+/** What the server's memory did while there were laggards, in two parts; null where there were none, or nobody knows. */
+export function laggardsMemory({ laggards, server, behindBytesMax }: LoadResult): [string, string] | null {
+  if (Object.keys(laggards).length === 0) return null;
+  const waited = behindBytesMax === null ? "" : `at most ${bytes(behindBytesMax)} waited for who was behind`;
+  if (server === null) return waited === "" ? null : ["not to be seen", waited];
+  return [
+    `${bytes(server.rss)} RSS`,
+    [`${bytes(server.rssBefore)} before`, waited].filter((part) => part !== "").join("; "),
+  ];
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
 }
 
 export function closesWords(closes: Readonly<Record<string, number>>): string {

@@ -1,7 +1,7 @@
 import { FAULTS, type FaultCode } from "../base/errors.ts";
 import type { Latencies } from "../base/latencies.ts";
 import type { Books } from "./books.ts";
-import type { Dialect, MessageSink } from "./dialect.ts";
+import type { Ask, Dialect, MessageSink } from "./dialect.ts";
 import { Head, text } from "./head.ts";
 import type { Peers } from "./peers.ts";
 import type { LaggardKind } from "./workload.ts";
@@ -61,6 +61,10 @@ export interface CrowdFace {
   now: number;
   received(user: User, bytes: number): void;
   connected(user: User): void;
+  /** The first answer was right. */
+  greeted(user: User): void;
+  /** Where all is asked at once. */
+  ask(user: User): Ask;
   authentication(user: User): string;
   subscription(user: User): string;
   /** It has its image, or was told what changed since it left. */
@@ -78,6 +82,10 @@ const ENTRY = Buffer.from('{"id":"');
 const BRACE = 123;
 const EMPTY = Buffer.alloc(0);
 const CLK_BYTES_MAX = 24;
+const EVENT_ID_BYTES_MAX = 128;
+const CON = Buffer.from(',"con":true');
+/** How far into a market change it says that it is a merged one. */
+const CON_WITHIN = 64;
 const LAST_WORDS_MAX = 200;
 const head = new Head();
 
@@ -90,6 +98,7 @@ const CODES = new Map<number, FaultCode>(
  * One client, which reads what it must by searching the bytes. Those with `books` parse everything.
  *
  *     away ─ dial ─> dialling ─> greeting ─> authenticating ─> subscribing ─ image ─> live ─ goodbye, cut, leave ─> away
+ *                                   └── where all was asked at once ──────────┘
  */
 export class User implements MessageSink, Owner {
   readonly number: number;
@@ -105,9 +114,14 @@ export class User implements MessageSink, Owner {
   /** Was cut off by the storm, and whether it is not back yet. */
   wasShaken = false;
   isShaken = false;
+  /** Of a laggard: messages that merged what it had missed, segments counted once. */
+  merged = 0;
   readonly #crowd: CrowdFace;
   readonly #clk = new Uint8Array(CLK_BYTES_MAX);
   #clkLength = 0;
+  /** Null where none is ever told. */
+  #eventId: Uint8Array | null = null;
+  #eventIdLength = 0;
   #line: Line | null = null;
   #rest: Buffer = EMPTY;
   #restLength = 0;
@@ -124,6 +138,11 @@ export class User implements MessageSink, Owner {
 
   get clk(): string {
     return text(this.#clk, 0, this.#clkLength);
+  }
+
+  /** What to resume with at a door that has one word for the whole stream. */
+  get lastEventId(): string {
+    return this.#eventId === null ? "" : text(this.#eventId, 0, this.#eventIdLength);
   }
 
   get line(): Line | null {
@@ -146,7 +165,7 @@ export class User implements MessageSink, Owner {
   /** Forgets how far it got, so that it will be sent an image. */
   forget(): void {
     this.initialClk = "";
-    this.#clkLength = 0;
+    this.#clkLength = this.#eventIdLength = 0;
   }
 
   /** Subscribes to others, on the connection it has, and will be sent an image. */
@@ -163,8 +182,9 @@ export class User implements MessageSink, Owner {
     this.#line = line;
     this.state = "greeting";
     this.#crowd.connected(this);
-    const { hello } = this.#crowd.dialect;
-    if (hello !== null) this.#send(hello);
+    const { hello, request } = this.#crowd.dialect;
+    if (request !== null) this.#send(request(this.#crowd.ask(this)));
+    else if (hello !== null) this.#send(hello);
   }
 
   data(bytes: Buffer): void {
@@ -191,7 +211,8 @@ export class User implements MessageSink, Owner {
   // ---- the dialect's side ----
 
   greeted(): void {
-    this.state = "authenticating";
+    this.state = this.#crowd.dialect.request === null ? "authenticating" : "subscribing";
+    this.#crowd.greeted(this);
   }
 
   message(bytes: Buffer, from: number, to: number): void {
@@ -199,6 +220,13 @@ export class User implements MessageSink, Owner {
       if (head.read(bytes, from, to) && head.op === "mcm") return this.#marketChange(bytes, from, to);
     }
     if (this.state !== "away") this.#other(bytes.toString("latin1", from, to));
+  }
+
+  identified(bytes: Uint8Array, from: number, to: number): void {
+    if (to - from > EVENT_ID_BYTES_MAX) return;
+    this.#eventId ??= new Uint8Array(EVENT_ID_BYTES_MAX);
+    this.#eventIdLength = to - from;
+    for (let i = from; i < to; i++) this.#eventId[i - from] = bytes[i] as number;
   }
 
   pinged(payload: Uint8Array): void {
@@ -254,6 +282,12 @@ export class User implements MessageSink, Owner {
     } else this.#update(bytes, to);
   }
 
+  /** A laggard's: whether it is told something that was merged, as it missed it. */
+  #countMerged(bytes: Buffer): void {
+    const isEnd = head.segment === "" || head.segment === "SEG_END";
+    if (isEnd && bytes.subarray(head.changes, head.changes + CON_WITHIN).includes(CON)) this.merged++;
+  }
+
   /** The image, or a part of it; what changed since, for one who resumes. */
   #image(bytes: Buffer): void {
     this.#keepClk(bytes);
@@ -271,7 +305,8 @@ export class User implements MessageSink, Owner {
 
   #update(bytes: Buffer, to: number): void {
     const crowd = this.#crowd;
-    if (this.kind === "ordinary") {
+    if (this.kind !== "ordinary") this.#countMerged(bytes);
+    else {
       crowd.tally.messages++;
       const ms = crowd.wall - head.pt;
       crowd.quickest(ms);

@@ -1,18 +1,27 @@
 import { OddswireError } from "../base/errors.ts";
+import type { Door } from "./dialect.ts";
 import type { Venue } from "./plan.ts";
 import type { MarketChoice } from "./workload.ts";
 
 const ANSWER_MS_MAX = 30_000;
 const PAGE = 1_000;
-const PATH = "/v1/ws";
+const PATHS: Readonly<Record<Door, string>> = { websocket: "/v1/ws", sse: "/v1/stream", esa: "" };
+const DOOR_OF: Readonly<Record<string, Door>> = {
+  ws: "websocket",
+  wss: "websocket",
+  sse: "sse",
+  sses: "sse",
+  esa: "esa",
+  esas: "esa",
+};
 /** Values of one parameter in one request. */
 const IDS_A_REQUEST = 200;
 
 export interface VenueOptions {
-  /** `http(s)://` of a gateway's page; or a door itself: `ws(s)://`, `esa://HOST:PORT`, `esas://HOST:PORT` (TLS). */
+  /** `http(s)://` of a gateway's page; or a door itself: `ws(s)://`, `sse://HOST:PORT`, `esa://HOST:PORT`; `sses://`, `esas://` (TLS). */
   readonly url: string;
   /** Which one behind a page's URL. */
-  readonly door: "websocket" | "esa";
+  readonly door: Door;
   /** The ESA door behind a page's URL by TLS. */
   readonly tls: boolean;
   readonly ca?: string;
@@ -32,6 +41,7 @@ export interface Found extends Omit<Venue, "marketIds"> {
 interface Info {
   readonly version?: string;
   readonly websocket?: { readonly port: number; readonly path: string };
+  readonly sse?: { readonly port: number | null; readonly path: string };
   readonly esa?: { readonly port: number | null; readonly tlsPort: number | null };
   readonly demo?: { readonly session?: string; readonly appKey?: string };
 }
@@ -47,8 +57,10 @@ export async function findVenue(options: VenueOptions, get: typeof fetch): Promi
   if (sessions[0] === "") throw new OddswireError("NO_SESSION", NO_TOKEN);
   const known = async (query: URLSearchParams) =>
     (await ask(`/v1/markets?${query}`, { Authorization: `Bearer ${sessions[0]}` })) as MarketPage;
-  const { websocket, esa, version } = info;
-  const ports = [Number(url.port), websocket?.port, esa?.port, esa?.tlsPort].filter((port) => port) as number[];
+  const { websocket, sse, esa, version } = info;
+  const ports = [Number(url.port), websocket?.port, sse?.port, esa?.port, esa?.tlsPort].filter(
+    (port) => port,
+  ) as number[];
   return {
     ...behind(url, info, options),
     appKey,
@@ -61,8 +73,9 @@ export async function findVenue(options: VenueOptions, get: typeof fetch): Promi
 
 /** A door's own address says nothing of markets. */
 function doorItself(url: URL, { ca, sessions, appKey = "", markets }: VenueOptions): Found {
-  const isEsa = /^esas?:$/.test(url.protocol);
-  const isTls = /^(wss|esas):$/.test(url.protocol);
+  const scheme = url.protocol.slice(0, -1);
+  const door = DOOR_OF[scheme] as Door;
+  const isTls = /^(wss|sses|esas)$/.test(scheme);
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const port = Number(url.port) || (isTls ? 443 : 80);
   if (sessions.length === 0) throw new OddswireError("NO_SESSION", NO_TOKEN);
@@ -72,9 +85,9 @@ function doorItself(url: URL, { ca, sessions, appKey = "", markets }: VenueOptio
       `${url.protocol}// names a door, which lists no markets: give markets.marketIds in a workload file, or the http(s):// address of the page`,
     );
   return {
-    door: isEsa ? "esa" : "websocket",
+    door,
     target: { host, port, tls: isTls ? { ca } : null },
-    path: url.pathname === "/" || url.pathname === "" ? PATH : url.pathname,
+    path: url.pathname === "/" || url.pathname === "" ? PATHS[door] : url.pathname,
     host: url.host,
     appKey,
     sessions,
@@ -84,10 +97,10 @@ function doorItself(url: URL, { ca, sessions, appKey = "", markets }: VenueOptio
   };
 }
 
-/** A page's doors: the WebSocket door at its own port where there is no TLS; behind a proxy, which has the certificate, at the page's own. */
+/** A page's doors: WebSocket and SSE at ports of their own where there is no TLS; behind a proxy, which has the certificate, at the page's own. */
 function behind(
   url: URL,
-  { websocket, esa }: Info,
+  { websocket, sse, esa }: Info,
   options: VenueOptions,
 ): Pick<Found, "door" | "target" | "path" | "host"> {
   const host = url.hostname.replace(/^\[|\]$/g, "");
@@ -105,10 +118,13 @@ function behind(
       host: `${host}:${port}`,
     };
   }
+  const { door } = options;
+  const own = door === "sse" ? sse : websocket;
+  if (own?.port === null) throw new OddswireError("CONNECTION_FAILED", `the gateway at ${url.origin} has no SSE door`);
   const isTls = url.protocol === "https:";
-  const port = isTls ? Number(url.port) || 443 : (websocket?.port ?? 80);
+  const port = isTls ? Number(url.port) || 443 : (own?.port ?? 80);
   const target = { host, port, tls: isTls ? { ca: options.ca } : null };
-  return { door: "websocket", target, path: websocket?.path ?? PATH, host: `${url.hostname}:${port}` };
+  return { door, target, path: own?.path ?? PATHS[door], host: `${url.hostname}:${port}` };
 }
 
 interface MarketPage {
