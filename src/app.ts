@@ -6,6 +6,7 @@ import { jsonLog, type Log, type LogLevel } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import type { Config } from "./config.ts";
 import { httpDoor } from "./edge/http.ts";
+import type { LobbyOptions } from "./edge/lobby.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunDial } from "./edge/sockets.ts";
 import { bunPost, EXCHANGE_DEFAULTS, ExchangeClient, type Upstream } from "./exchange/client.ts";
@@ -49,6 +50,7 @@ export interface GatewayExtras {
   readonly worker?: {
     readonly front: boolean;
     readonly metrics: MetricsRole;
+    readonly lobby: Pick<LobbyOptions, "counts" | "node">;
   };
 }
 

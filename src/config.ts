@@ -173,7 +173,9 @@ const Doors = z.strictObject({
     .int()
     .min(1)
     .default(19_000)
-    .describe("Connections at all doors together; below the process's limit of open files."),
+    .describe(
+      "Connections at all doors together, with workers at all doors of each worker; below a process's limit of open files.",
+    ),
   bettingCallsPerSecondMax: z
     .int()
     .min(1)
@@ -199,7 +201,7 @@ const Visitor = z.strictObject({
     ),
   name: z.string().min(1).describe("Who it is, for logs and limits."),
   tenant: z.string().min(1).default("default").describe("Whose user it is."),
-  connectionsMax: z.int().min(1).default(1000).describe("Connections at a time."),
+  connectionsMax: z.int().min(1).default(1000).describe("Connections at a time, whichever worker they are at."),
   subscriptionsMax: z.int().min(1).max(1000).default(20).describe("Subscriptions at a time on one WebSocket."),
   marketsMax: z.int().min(1).default(100_000).describe("Markets in one subscription."),
   bytesPerSecondMax: z

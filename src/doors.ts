@@ -79,7 +79,7 @@ export async function openDoors(
     ...(orders && { orderSubscription: orders.desk }),
     ...Object.fromEntries(sports.map(({ sport, desk }) => [SPORTS[sport].subscription, desk])),
   };
-  const lobby = new Lobby({ hub, tokens, clock, sides, connectionsMax: doors.connectionsMax });
+  const lobby = new Lobby({ hub, tokens, clock, sides, connectionsMax: doors.connectionsMax, ...extras.worker?.lobby });
   const opened: { stop(): void }[] = [];
   try {
     const listen: Listen = (at, accept) => bunListen({ ...at, reusePort: extras.worker !== undefined }, accept);

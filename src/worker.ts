@@ -7,7 +7,7 @@ import { systemRandom } from "./base/random.ts";
 import { untilStopped } from "./cli/signals.ts";
 import { Cache } from "./market/cache.ts";
 import type { MetricsRole } from "./ops/metrics.ts";
-import { edgeNames, INGEST, type WorkerOrder, type WorkerStarted } from "./workers.ts";
+import { countsPlace, edgeNames, INGEST, type WorkerOrder, type WorkerStarted } from "./workers.ts";
 
 /** A worker as it runs: what it has opened, and how it ends. */
 interface Running {
@@ -77,6 +77,7 @@ async function startIngest(order: WorkerOrder, log: Log): Promise<Running> {
 async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
   const { name, config, folder } = order;
   const { BusFollower } = await import("./cluster/follower.ts");
+  const { SharedCounts } = await import("./edge/connection-counts.ts");
   const { bunDial } = await import("./edge/sockets.ts");
   const { openDoors } = await import("./doors.ts");
   const clock = systemClock;
@@ -84,7 +85,10 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
   const source = new BusFollower({ name, at: busAt(folder) }, { dial: bunDial, clock, random: systemRandom, log });
   // For names and lists of orders, which the front asks the exchange's API for.
   const session = exchangeSession(config.exchange, clock, log);
-  const worker = { front: name === edgeNames(config)[0], metrics: metricsRole(order) };
+  const edge = edgeNames(config).indexOf(name);
+  const counts = new SharedCounts(countsPlace(order), edge);
+  const node = String(edge + 1).padStart(3, "0");
+  const worker = { front: edge === 0, metrics: metricsRole(order), lobby: { counts, node } };
   const extras = { worker, snapshot: () => null };
   const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
   source.start(hub);

@@ -8,6 +8,7 @@ import { systemClock, type Timer } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import type { Config } from "./config.ts";
+import { type CountsPlace, clearCounts, createCounts, keyOf } from "./edge/connection-counts.ts";
 import { freePort } from "./edge/sockets.ts";
 
 /** What a worker is started with: a line of JSON on its standard input, which stays open for as long as whoever started it lives. */
@@ -23,6 +24,12 @@ export const INGEST = "ingest";
 
 export function edgeNames({ workers }: Config): string[] {
   return Array.from({ length: workers }, (_, n) => `edge-${n + 1}`);
+}
+
+/** Where the edges count connections together. */
+export function countsPlace({ config, folder }: Pick<WorkerOrder, "config" | "folder">): CountsPlace {
+  const keys = [...new Set(config.visitors.map(keyOf))];
+  return { path: join(folder, "connections"), keys, processes: config.workers };
 }
 
 /** What a worker says on its standard output once it serves. */
@@ -54,6 +61,7 @@ export class Workers {
     const { metrics } = shared;
     this.metricsUrl = metrics ? `${httpUrl(metrics.host, metrics.port)}metrics` : null;
     const folder = this.#folder;
+    createCounts(countsPlace({ config: shared, folder }));
     this.#workers = [INGEST, ...edgeNames(config)].map((name) => new Worker({ name, config: shared, folder }, log));
   }
 
@@ -130,9 +138,16 @@ class Worker {
     void onFirstLine(child.stdout, (line) => started(JSON.parse(line) as WorkerStarted));
     void child.exited.then((code) => {
       this.#child = null;
+      this.#forget();
       failed(new Error(`${this.name} ended with ${code} before it served`));
       this.#died(code, systemClock.monotonic() - bornAt, started, failed);
     });
+  }
+
+  /** Its users are gone with it, and may have their connections elsewhere. */
+  #forget(): void {
+    const edge = edgeNames(this.#order.config).indexOf(this.name);
+    if (edge !== -1) clearCounts(countsPlace(this.#order), edge);
   }
 
   #died(code: number, livedMs: number, started: (what: WorkerStarted) => void, failed: (error: Error) => void): void {

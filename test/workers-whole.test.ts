@@ -1,5 +1,8 @@
 import { afterEach, expect, test } from "bun:test";
+import { bunDial } from "../src/edge/sockets.ts";
+import { Visitor } from "../src/sim/exchange-visitor.ts";
 import { promtool } from "./parts.ts";
+import { until } from "./stage.ts";
 import { HOST, WORKERS, type WorkerGateway, WorkerHouse } from "./worker-house.ts";
 
 /** What an operator has of one process is to be had of several. */
@@ -65,4 +68,35 @@ test("one scrape tells of all workers, of those too that do not answer, and of t
   expect(EDGES.map((worker) => figure(without, `oddswire_worker_up{worker="${worker}"}`))).toEqual([1, 0, 1]);
   expect(figure(without, 'oddswire_markets{worker="edge-2"}')).toBeNull();
   expect(figure(without, 'oddswire_markets{worker="edge-3"}')).toBe(60);
+}, 30_000);
+
+test("a visitor's limit of connections is one over all workers, and what a dead worker's users had is free again", async () => {
+  const [limit, token] = [6, "a-token-that-stands"];
+  const gateway = await openHouse().open({ visitors: [{ name: "ann", token, connectionsMax: limit }] });
+  const { esa } = await gateway.info<{ esa: { port: number } }>();
+  const visit = () => {
+    const visitor = new Visitor(bunDial, { host: HOST, port: esa.port });
+    visitor.authenticate("any", token);
+    visitor.subscribe({ heartbeatMs: 500 });
+    return visitor;
+  };
+  const isIn = ({ messages }: Visitor) =>
+    messages.some(({ connectionsAvailable }) => connectionsAvailable !== undefined);
+  const refused = ({ messages }: Visitor) =>
+    messages.filter(({ errorCode }) => errorCode === "MAX_CONNECTION_LIMIT_EXCEEDED").length;
+  const visitors = Array.from({ length: limit }, visit);
+  await until(() => visitors.every(isIn), "as many as may are in");
+  const more = Array.from({ length: 2 * limit }, visit);
+  await until(() => more.every((visitor) => visitor.closed !== null), "the others are not");
+  expect(more.map(refused)).toEqual(more.map(() => 1));
+
+  const serving = () => gateway.lines.filter(({ msg, worker }) => msg === "serves" && worker !== "ingest").length;
+  for (const edge of EDGES) process.kill(gateway.pids[edge] as number, "SIGKILL");
+  await until(() => serving() === 2 * WORKERS, "others have taken their places");
+  const back = Array.from({ length: limit }, visit);
+  await until(() => back.every(isIn), "as many are in again");
+  const last = visit();
+  await until(() => last.closed !== null, "and no more");
+  expect(refused(last)).toBe(1);
+  for (const visitor of [...visitors, ...back]) visitor.leave();
 }, 30_000);

@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { FaultCode, Goodbye } from "../base/errors.ts";
 import type { Outlet } from "../delivery/outlet.ts";
 import type { Account } from "../tenancy/tokens.ts";
+import { type ConnectionCounts, keyOf, OwnCounts } from "./connection-counts.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type HubFace, type SideStreams, Visit, type VisitHost } from "./visit.ts";
 
@@ -16,6 +17,8 @@ export interface LobbyOptions {
   readonly sides?: SideStreams;
   /** Connections at all doors together; below the process's limit of open files. */
   readonly connectionsMax: number;
+  /** Absent: this process counts alone. */
+  readonly counts?: ConnectionCounts;
   /** Three digits that tell this node's connection ids from another's. */
   readonly node?: string;
 }
@@ -34,7 +37,7 @@ export class Lobby implements VisitHost {
 
   readonly #options: LobbyOptions;
   readonly #outlets = new Map<Visit, Outlet>();
-  readonly #admitted = new Map<string, number>();
+  readonly #counts: ConnectionCounts;
   #lastNumber = 0;
   /** What everybody was told; who comes later, out of a handshake, is told the same. */
   #goodbye: Goodbye | null = null;
@@ -44,6 +47,7 @@ export class Lobby implements VisitHost {
     this.hub = options.hub;
     this.clock = options.clock;
     this.sides = options.sides ?? {};
+    this.#counts = options.counts ?? new OwnCounts();
     this.idle = new Deadlines(options.clock, IDLE_MS_MAX, (visit) => visit.idled());
   }
 
@@ -83,23 +87,20 @@ export class Lobby implements VisitHost {
   }
 
   admit(account: Account): number | Goodbye {
-    const open = this.#admitted.get(keyOf(account)) ?? 0;
-    if (open >= account.connectionsMax) {
+    const open = this.#counts.add(keyOf(account), 1);
+    if (open > account.connectionsMax) {
+      this.#counts.add(keyOf(account), -1);
       const message = `You have exceeded your max connection limit which is: ${account.connectionsMax} connection(s)`;
       return { code: "MAX_CONNECTION_LIMIT_EXCEEDED", message };
     }
-    this.#admitted.set(keyOf(account), open + 1);
-    return Math.min(account.connectionsMax - open - 1, Math.max(0, this.#options.connectionsMax - this.connections));
+    return Math.min(account.connectionsMax - open, Math.max(0, this.#options.connectionsMax - this.connections));
   }
 
   departed(visit: Visit, account: Account | null, goodbye: Goodbye | null): void {
     this.#outlets.delete(visit);
     const why = goodbye?.code ?? "LEFT";
     this.ends.set(why, (this.ends.get(why) ?? 0) + 1);
-    if (account === null) return;
-    const open = (this.#admitted.get(keyOf(account)) ?? 0) - 1;
-    if (open > 0) this.#admitted.set(keyOf(account), open);
-    else this.#admitted.delete(keyOf(account));
+    if (account !== null) this.#counts.add(keyOf(account), -1);
   }
 
   /** In the exchange's form: node, UTC time, running number. */
@@ -107,8 +108,4 @@ export class Lobby implements VisitHost {
     const time = new Date(this.clock.wall()).toISOString().replace(/\D/g, "").slice(2, 14);
     return `${this.#options.node ?? "001"}-${time}-${++this.#lastNumber}`;
   }
-}
-
-function keyOf(account: Account): string {
-  return JSON.stringify([account.tenant, account.name]);
 }
