@@ -43,6 +43,7 @@ export class User implements Outlet {
   readonly books = new Map<string, NaiveBook>();
   readonly messages: Message[] = [];
   room = Number.POSITIVE_INFINITY;
+  writes = 0;
   initialClk: string | null = null;
   clk: string | null = null;
   goodbye: Goodbye | null = null;
@@ -53,6 +54,7 @@ export class User implements Outlet {
   #fresh: Map<string, NaiveBook> | null = null;
 
   write(bytes: Uint8Array): number {
+    this.writes++;
     const taken = Math.min(bytes.length, this.room);
     this.room -= taken;
     this.#text += Buffer.from(bytes.subarray(0, taken)).toString("latin1");

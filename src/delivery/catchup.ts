@@ -1,5 +1,6 @@
 import type { Book } from "../market/book.ts";
 import { TextWriter } from "../wire/text.ts";
+import { prefixOf } from "./flush.ts";
 import type { Hub } from "./hub.ts";
 import type { Session } from "./session.ts";
 import { type CatchUp, goesFirst, isAnswer, type Subscription } from "./subscription.ts";
@@ -46,10 +47,10 @@ export class CatchUpWriter {
       const { from } = subscription.catchUp as CatchUp;
       this.#entries.clear();
       const since = subscription.sinceFor(book, from);
-      hub.encode(book, since, subscription.contract, this.#entries, since > 0);
+      hub.encode(book, since, subscription.terms, this.#entries, since > 0);
       if (this.#entries.length === 0) continue;
       const head = hub.headText(null, hub.cache.pt, hub.status ?? subscription.said);
-      const text = `${subscription.prefix}${head},"mc":[`;
+      const text = `${prefixOf(subscription.id)}${head},"mc":[`;
       if (!session.allowance.borrow(text.length + this.#entries.length, now)) break;
       this.#frame(subscription, text);
     }
@@ -58,7 +59,7 @@ export class CatchUpWriter {
 
   /** Collects entries up to a message's size; true when the pass has no more. */
   #fill(subscription: Subscription, catchUp: CatchUp): boolean {
-    const { segmentationEnabled } = subscription.request;
+    const { segmentationEnabled } = subscription.terms;
     const limit = segmentationEnabled ? this.#hub.segmentRoom : this.#hub.flushBytesMax;
     const entries = this.#entries;
     entries.clear();
@@ -87,7 +88,7 @@ export class CatchUpWriter {
     const before = this.#entries.length;
     if (before > 0) this.#entries.byte(44);
     const start = this.#entries.length;
-    this.#hub.encode(book, since, subscription.contract, this.#entries, since > 0 && !isAnswer(catchUp));
+    this.#hub.encode(book, since, subscription.terms, this.#entries, since > 0 && !isAnswer(catchUp));
     if (this.#entries.length === start) this.#entries.length = before;
   }
 
@@ -115,9 +116,9 @@ export class CatchUpWriter {
 
   #write(subscription: Subscription, catchUp: CatchUp, last: boolean): boolean {
     this.#out.clear();
-    this.#frame(subscription, `${subscription.prefix}${this.#head(subscription, catchUp, last)},"mc":[`);
+    this.#frame(subscription, `${prefixOf(subscription.id)}${this.#head(subscription, catchUp, last)},"mc":[`);
     catchUp.begun = true;
-    return this.#hub.send(subscription.session, this.#out);
+    return this.#hub.send(subscription.session, this.#out.bytes.subarray(0, this.#out.length));
   }
 
   /** Appends one message with the entries in it. */
@@ -138,21 +139,21 @@ export class CatchUpWriter {
 
   /** A whole pass in one message, or its segments; where the client takes none, a message that begins and others that go on. */
   #head(subscription: Subscription, catchUp: CatchUp, last: boolean): string {
-    const { request, initialClk } = subscription;
+    const { segmentationEnabled, heartbeatMs } = subscription.terms;
     const { kind, begun } = catchUp;
-    const segmented = request.segmentationEnabled && !(last && !begun);
-    const said = request.segmentationEnabled || !begun;
+    const segmented = segmentationEnabled && !(last && !begun);
+    const said = segmentationEnabled || !begun;
     const ct = !isAnswer(catchUp) || !said ? "" : kind === "image" ? ',"ct":"SUB_IMAGE"' : ',"ct":"RESUB_DELTA"';
     const segment = segmented ? `,"segmentType":"${last ? "SEG_END" : begun ? "SEG" : "SEG_START"}"` : "";
     // What was altered is in force, and said, when all of it is there.
     const saysTerms = kind === "changed" ? last : isAnswer(catchUp) && !begun;
-    const terms = saysTerms ? `,"conflateMs":${subscription.beat.cadence},"heartbeatMs":${request.heartbeatMs}` : "";
-    const initial = last && kind !== "behind" ? `,"initialClk":"${initialClk}"` : "";
+    const terms = saysTerms ? `,"conflateMs":${subscription.beat.cadence},"heartbeatMs":${heartbeatMs}` : "";
+    const initial = last && kind !== "behind" ? `,"initialClk":"${this.#hub.initialClk(subscription)}"` : "";
     const pt = this.#hub.exchangeTime;
     // That all is well again is said when everything is there, not with the first part of it.
     if (last || this.#hub.status !== null) subscription.said = this.#hub.status;
     // Without segments the first part of an image replaces all that the client had: its old clk is void, and clk 0 claims nothing.
-    const voids = kind === "image" && !begun && !request.segmentationEnabled;
+    const voids = kind === "image" && !begun && !segmentationEnabled;
     const position = last ? subscription.told : voids ? 0 : null;
     return ct + initial + this.#hub.headText(position, pt, subscription.said) + terms + segment;
   }

@@ -1,43 +1,50 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import type { MarketFilter } from "../market/filter.ts";
 import { CADENCES, cadenceFor, SLOTS_MAX, untilTurn } from "./cadence.ts";
-import { type Contract, clkOf, initialClkOf, sequenceOf } from "./contract.ts";
+import { clkOf, initialClkOf, sequenceOf, type Terms, TermsInUse } from "./contract.ts";
 
-const CONTRACT: Contract = {
+const TERMS: Terms = {
   tenant: "t",
   entitlements: 0,
   policy: 0,
-  filter: { eventTypeIds: ["1", "2"] },
   fields: 5,
   ladderLevels: 3,
+  conflateMs: 0,
+  heartbeatMs: 5000,
+  segmentationEnabled: false,
 };
+const FILTER: MarketFilter = { eventTypeIds: ["1", "2"] };
 
 describe("a contract", () => {
-  test("is the same for filters that mean the same", () => {
-    const same = initialClkOf("e", {
-      ...CONTRACT,
-      filter: { eventTypeIds: ["2", "1", "2"], venues: [], bspMarket: undefined },
-    });
-    expect(same).toBe(initialClkOf("e", CONTRACT));
+  test("is the same for filters that mean the same, and whatever the cadence", () => {
+    const filter = { eventTypeIds: ["2", "1", "2"], venues: [], bspMarket: undefined };
+    const terms = { ...TERMS, conflateMs: 50, heartbeatMs: 500, segmentationEnabled: true };
+    expect(initialClkOf("e", terms, filter)).toBe(initialClkOf("e", TERMS, FILTER));
   });
 
   test("differs in everything that makes a difference", () => {
-    const others: Partial<Contract>[] = [
+    const others: Partial<Terms>[] = [
       { tenant: "u" },
       { entitlements: 1 },
       { policy: 1 },
       { fields: 4 },
       { ladderLevels: 4 },
-      { filter: { eventTypeIds: ["1"] } },
-      { filter: { eventIds: ["1", "2"] } },
-      { filter: {} },
     ];
+    const filters: MarketFilter[] = [{ eventTypeIds: ["1"] }, { eventIds: ["1", "2"] }, {}];
     const all = [
-      initialClkOf("e", CONTRACT),
-      initialClkOf("f", CONTRACT),
-      ...others.map((other) => initialClkOf("e", { ...CONTRACT, ...other })),
+      initialClkOf("e", TERMS, FILTER),
+      initialClkOf("f", TERMS, FILTER),
+      ...others.map((other) => initialClkOf("e", { ...TERMS, ...other }, FILTER)),
+      ...filters.map((filter) => initialClkOf("e", TERMS, filter)),
     ];
     expect(new Set(all).size).toBe(all.length);
+  });
+
+  test("terms in use are one object for all who ask for the same, and never another's", () => {
+    const inUse = new TermsInUse();
+    expect(inUse.of({ ...TERMS })).toBe(inUse.of({ ...TERMS }));
+    for (let fields = 0; fields < 3000; fields++) expect(inUse.of({ ...TERMS, fields }).fields).toBe(fields);
   });
 
   test("clks come back as the sequences they were, and nothing else is one", () => {

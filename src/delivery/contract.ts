@@ -2,20 +2,43 @@ import { createHash } from "node:crypto";
 import type { MarketFilter } from "../market/filter.ts";
 import type { FieldSet } from "../market/types.ts";
 
-/** What a subscription is about: as long as it is the same, a clk is good on any node that carries the epoch. */
-export interface Contract {
+/** What a subscription asks for but for which markets, and for whom. Users who ask for the same share one. */
+export interface Terms {
   readonly tenant: string;
   /** Versions of what the tenant may see and of how prices are shown to it; both 0 until tenants have them. */
   readonly entitlements: number;
   readonly policy: number;
-  readonly filter: MarketFilter;
   readonly fields: FieldSet;
   readonly ladderLevels: number;
+  /** As asked and clamped; the cadence is the next one up. */
+  readonly conflateMs: number;
+  readonly heartbeatMs: number;
+  readonly segmentationEnabled: boolean;
 }
 
-/** `initialClk`: the epoch and the contract, so that another of either is answered by an image. Opaque on the wire. */
-export function initialClkOf(epoch: string, contract: Contract): string {
-  const { tenant, entitlements, policy, filter, fields, ladderLevels } = contract;
+/** So many different terms are remembered; those beyond are their subscription's own. */
+const TERMS_MAX = 1000;
+
+/** The terms in use, each once. */
+export class TermsInUse {
+  readonly #known = new Map<string, Terms>();
+
+  of(terms: Terms): Terms {
+    const key = JSON.stringify(Object.values(terms));
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    if (this.#known.size === TERMS_MAX) this.#known.clear();
+    this.#known.set(key, terms);
+    return terms;
+  }
+}
+
+/**
+ * `initialClk`: the epoch and the contract, which is what a subscription is about (its cadence, heartbeat and segments are not). As long as both are the same, a
+ * clk is good on any node that carries the epoch; another of either is answered by an image. Opaque on the wire.
+ */
+export function initialClkOf(epoch: string, terms: Terms, filter: MarketFilter): string {
+  const { tenant, entitlements, policy, fields, ladderLevels } = terms;
   const text = JSON.stringify([tenant, entitlements, policy, canonical(filter), fields, ladderLevels]);
   return `${epoch}.${createHash("sha256").update(text).digest("base64url").slice(0, 12)}`;
 }

@@ -110,7 +110,7 @@ describe("cadence", () => {
     rig.hub.settled();
     expect(user.messages.slice(1).map((message) => message.mc?.[0]?.rc?.[0]?.ltp)).toEqual([1, 2, 3, 4, 5]);
     expect(user.messages.every((message) => message.id === 7 && message.clk !== undefined)).toBe(true);
-    expect(user.session.outbox.writes).toBe(2);
+    expect(user.writes).toBe(2);
     rig.hub.stop();
   });
 
@@ -493,7 +493,7 @@ describe("subscriptions", () => {
     const before = rig.hub.encodes;
     rig.send([change("1.1", { rc: [{ id: 5, ltp: 2 }] })]);
     expect(rig.hub.encodes - before).toBe(1);
-    for (const user of users) expect(user.session.outbox.writes).toBe(2);
+    for (const user of users) expect(user.writes).toBe(2);
     rig.hub.stop();
   });
 

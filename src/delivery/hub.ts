@@ -16,7 +16,8 @@ import { type Alteration, alterationOf } from "./alteration.ts";
 import { Beat } from "./beat.ts";
 import { cadenceFor, SLOTS_MAX } from "./cadence.ts";
 import { CatchUpWriter } from "./catchup.ts";
-import { type Contract, clkOf, epochOf, initialClkOf, sequenceOf } from "./contract.ts";
+import { clkOf, epochOf, initialClkOf, sequenceOf, type Terms, TermsInUse } from "./contract.ts";
+import { Flush, prefixOf } from "./flush.ts";
 import type { Outlet } from "./outlet.ts";
 import { Roll } from "./roll.ts";
 import { Session } from "./session.ts";
@@ -28,7 +29,7 @@ export interface HubOptions {
   readonly clock: Clock;
   /** The longest message to a user who takes segments, but for one market that is longer by itself. */
   readonly segmentBytesMax?: number;
-  /** A user whose one flush is larger than this is not written it, but caught up in segments. */
+  /** What of a user's one flush is beyond this is not written, but caught up in segments. */
   readonly flushBytesMax?: number;
   /** How long a user may be behind before it is closed as SLOW. */
   readonly behindMsMax?: number;
@@ -36,19 +37,9 @@ export interface HubOptions {
   readonly want?: (filter: MarketFilter) => () => void;
 }
 
-/** All entries of one flush together; beyond it users are caught up one by one. */
-const SLAB_BYTES_MAX = 4 * 1024 * 1024;
 const SWEEP_MS = 1000;
 /** More than messages of the exchange differ in how long they travel, less than a client calls a high latency (500 ms). */
 const EXCHANGE_TIME_BEHIND_MS = 100;
-
-/** How a message goes on after its `{"op":"mcm","id":7`, the same for everybody in a flush. */
-interface Head {
-  readonly text: string;
-  readonly pt: number;
-  /** What its clk says; null when it has none. */
-  readonly sequence: number | null;
-}
 
 /**
  * The heart: touched markets become frames, once per market and view, and frames go to users, one write each.
@@ -100,10 +91,9 @@ export class Hub implements Follower {
 
   // one flush's things, used again and again
   readonly #batch = new ChangeBatch();
-  readonly #slab = new TextWriter();
+  readonly #flushing = new Flush(this);
+  readonly #terms = new TermsInUse();
   readonly #scratch = new TextWriter();
-  readonly #heads: Head[] = [];
-  readonly #dirty: Session[] = [];
   readonly #stopped: Book[] = [];
   readonly #overdue: Beat[] = [];
 
@@ -153,7 +143,7 @@ export class Hub implements Follower {
     // Whoever waits for its beat misses what came since the silence began, and must not be told before it has it that its books are right.
     if (status === null) for (const beats of this.#beats.values()) for (const beat of beats) beat && this.#turn(beat);
     for (const session of this.sessions) {
-      for (const subscription of session.subscriptions.values()) this.#sayHeartbeat(subscription);
+      for (const subscription of session.subscriptions) this.#sayHeartbeat(subscription);
     }
   }
 
@@ -165,12 +155,11 @@ export class Hub implements Follower {
     this.cache.beginSync(position);
     if (isNew) this.#ahead.clear();
     for (const session of this.sessions) {
-      for (const subscription of session.subscriptions.values()) {
+      for (const subscription of session.subscriptions) {
         if (!isNew) {
           this.#fallBehind(subscription);
           continue;
         }
-        subscription.initialClk = initialClkOf(position.epoch, subscription.contract);
         this.#startAnew(subscription);
       }
     }
@@ -226,7 +215,7 @@ export class Hub implements Follower {
     const now = this.#beats.get(0)?.[0];
     if (now !== undefined && now.touched.length > 0) this.#flush(now.take(), true);
     for (const beat of this.#overdue.splice(0)) this.#turn(beat);
-    if (this.#slab.length > SLAB_BYTES_MAX) this.#writeDirty();
+    if (this.#flushing.isFull) this.#writeDirty();
   }
 
   /** Markets that stopped jump every queue: their complete delta goes out now, without a clk, as other markets may have changed before. */
@@ -268,163 +257,72 @@ export class Hub implements Follower {
   /** Encodes each view once and puts its bytes up for all its subscriptions in step. */
   #flush(views: readonly View[], withClk: boolean, pt = this.cache.pt): void {
     const { sequence } = this.cache;
-    const head = this.#heads.length;
-    this.#heads.push({
-      text: this.headText(withClk ? sequence : null, pt),
-      pt,
-      sequence: withClk ? sequence : null,
-    });
+    const { entries } = this.#flushing;
+    const clk = withClk ? sequence : null;
+    const head = this.#flushing.head(this.headText(clk, pt), pt, clk);
     for (const view of views) {
       const con = view.touches > 1 || view.book.conflated > view.sent;
       if (withClk) view.touches = 0;
-      if (!view.hasListeners) {
-        view.sent = sequence;
-        continue;
-      }
-      const offset = this.#slab.length;
-      const full = offset > SLAB_BYTES_MAX;
-      if (!full) this.encode(view.book, view.sent, view.projection, this.#slab, con);
+      const { isFull } = this.#flushing;
+      const offset = entries.length;
+      if (view.hasListeners && !isFull) this.encode(view.book, view.sent, view.projection, entries, con);
       view.sent = sequence;
-      const length = this.#slab.length - offset;
-      if (length === 0 && !full) continue;
-      for (const subscription of view.subscriptions) {
-        if (!subscription.isInStep) continue;
-        if (full) this.#fallBehind(subscription);
-        else this.#put(subscription, head, offset, length);
-      }
+      if (entries.length > offset || isFull) this.#put(view, isFull ? -1 : head, offset);
     }
   }
 
-  #put(subscription: Subscription, head: number, offset: number, length: number): void {
-    const { pending, session } = subscription;
-    if (pending.length === 0) {
-      if (session.dirty.length === 0) this.#dirty.push(session);
-      session.dirty.push(subscription);
+  /** Puts the entry at `offset` down for everybody who is in step with its view; without a head, it has no room, and they fall behind. */
+  #put(view: View, head: number, offset: number): void {
+    const length = this.#flushing.entries.length - offset;
+    for (const subscription of view.subscriptions) {
+      if (!subscription.isInStep) continue;
+      if (head < 0 || !this.#flushing.put(subscription, head, offset, length)) this.#fallBehind(subscription);
     }
-    if (subscription.pendingHead !== head) {
-      subscription.pendingHead = head;
-      pending.push(-head - 1);
-    }
-    pending.push(offset, length);
   }
 
   /** One write for each user that has something pending. */
   #writeDirty(): void {
-    for (const session of this.#dirty) {
-      if (!session.gone) this.#write(session);
-      session.dirty.length = 0;
+    const now = this.clock.monotonic();
+    for (const session of this.#flushing.sessions) {
+      session.isDirty = false;
+      if (!session.gone) this.#write(session, now);
     }
-    this.#dirty.length = 0;
-    this.#slab.clear();
-    this.#heads.length = 0;
+    this.#flushing.clear();
     if (this.#ahead.size > 0 && !this.cache.midGroup) this.#answerAhead();
     for (const session of this.#behind) if (session.outbox.isClear) this.#pump(session);
   }
 
-  #write(session: Session): void {
+  #write(session: Session, now: number): void {
+    const { subscriptions } = session;
+    if (subscriptions.length === 1) {
+      const bytes = this.#take(subscriptions[0] as Subscription, now, this.flushBytesMax);
+      if (bytes !== null) this.send(session, bytes);
+      return;
+    }
     const out = this.#scratch;
     out.clear();
-    const now = this.clock.monotonic();
-    for (const subscription of session.dirty) {
-      const before = out.length;
-      if (subscription.ended || subscription.pending.length === 0) continue;
-      const told = this.#assemble(subscription, out);
-      subscription.pending.length = 0;
-      subscription.pendingHead = -1;
-      if (out.length > this.flushBytesMax) {
-        out.length = before;
-        this.#fallBehind(subscription);
-        continue;
-      }
-      subscription.told = told;
-      subscription.said = this.status;
-      subscription.sentAt = now;
+    for (const subscription of subscriptions) {
+      const bytes = this.#take(subscription, now, this.flushBytesMax - out.length);
+      if (bytes !== null) out.copy(bytes, 0, bytes.length);
     }
-    if (out.length > 0) this.send(session, out);
+    if (out.length > 0) this.send(session, out.bytes.subarray(0, out.length));
   }
 
-  /** Puts a subscription's pending messages together; returns up to which sequence it is told then. */
-  #assemble(subscription: Subscription, out: TextWriter): number {
-    const { pending } = subscription;
-    let { told } = subscription;
-    for (let i = 0; i < pending.length; ) {
-      const head = this.#heads[-(pending[i] as number) - 1] as Head;
-      let end = i + 1;
-      let length = 0;
-      while (end < pending.length && (pending[end] as number) >= 0) {
-        length += (pending[end + 1] as number) + 1;
-        end += 2;
-      }
-      if (length > this.segmentRoom && subscription.request.segmentationEnabled)
-        this.#segments(subscription, head, pending, i + 1, end, out);
-      else this.#frame(subscription, head.text, pending, i + 1, end, length - 1, out);
-      if (head.sequence !== null) told = head.sequence;
-      i = end;
+  /** What a subscription has pending, which it is told by that; good until the next call. Null: nothing, or more than there is room for, and it falls behind. */
+  #take(subscription: Subscription, now: number, room: number): Buffer | null {
+    if (!subscription.hasPending) return null;
+    const { bytes, count, told } = this.#flushing.framesFor(subscription);
+    subscription.nothingPending();
+    if (bytes.length > room) {
+      this.#fallBehind(subscription);
+      return null;
     }
-    return told;
-  }
-
-  /**
-   * One message in several, none longer than a segment may be; the clk is the last one's. A market is never cut, however long: clients in wide use show what they
-   * have after each segment, and would show the half of it.
-   */
-  #segments(
-    subscription: Subscription,
-    head: Head,
-    pending: number[],
-    from: number,
-    end: number,
-    out: TextWriter,
-  ): void {
-    // That all is well again is said with the last part.
-    const before = this.headText(null, head.pt, this.status ?? subscription.said);
-    let type = "SEG_START";
-    let first = from;
-    let length = 0;
-    for (let i = from; i < end; i += 2) {
-      const entry = (pending[i + 1] as number) + 1;
-      if (length > 0 && length + entry > this.segmentRoom) {
-        this.#frame(subscription, `${before},"segmentType":"${type}"`, pending, first, i, length - 1, out);
-        type = "SEG";
-        first = i;
-        length = 0;
-      }
-      length += entry;
-    }
-    const isWhole = type === "SEG_START";
-    this.#frame(
-      subscription,
-      isWhole ? head.text : `${head.text},"segmentType":"SEG_END"`,
-      pending,
-      first,
-      end,
-      length - 1,
-      out,
-    );
-  }
-
-  #frame(
-    subscription: Subscription,
-    head: string,
-    pending: number[],
-    from: number,
-    end: number,
-    length: number,
-    out: TextWriter,
-  ): void {
-    this.messagesOut++;
-    const total = subscription.prefix.length + head.length + MC.length + length + 2;
-    this.#open(subscription.session, total, out);
-    out.ascii(subscription.prefix);
-    out.ascii(head);
-    out.ascii(MC);
-    for (let i = from; i < end; i += 2) {
-      if (i > from) out.byte(44);
-      const offset = pending[i] as number;
-      out.copy(this.#slab.bytes, offset, offset + (pending[i + 1] as number));
-    }
-    out.ascii("]}");
-    this.#close(subscription.session, out);
+    if (told !== null) subscription.told = told;
+    subscription.said = this.status;
+    subscription.sentAt = now;
+    subscription.session.traffic.frames += count;
+    this.messagesOut += count;
+    return bytes;
   }
 
   // ---- the users' side ----
@@ -440,7 +338,7 @@ export class Hub implements Follower {
   leave(session: Session): void {
     if (session.gone) return;
     session.gone = true;
-    for (const subscription of [...session.subscriptions.values()]) this.end(subscription);
+    for (const subscription of [...session.subscriptions]) this.end(subscription);
     if (session.held) this.held--;
     session.held = false;
     this.sessions.delete(session);
@@ -476,28 +374,26 @@ export class Hub implements Follower {
   }
 
   subscribe(session: Session, request: SubscribeRequest, accepted?: string): Goodbye | null {
-    const { filter, fields, ladderLevels } = request;
     const { visitor, outlet, subscriptions } = session;
-    const contract: Contract = { tenant: visitor.tenant, entitlements: 0, policy: 0, filter, fields, ladderLevels };
-    const initialClk = initialClkOf(this.cache.epoch, contract);
+    const filter = this.#known(request.filter);
     const beat = this.#beat(cadenceFor(request.conflateMs), session.slot);
-    const subscription = new Subscription(session, request, contract, initialClk, beat);
+    const subscription = new Subscription(session, request, filter, this.#termsOf(visitor, request), beat);
     const books = this.#roll.matching(subscription);
     // As at the exchange, which forgets closed markets sooner or later: how long they are kept must not cost anybody a subscription.
     const open = books.reduce((sum, book) => (book.facts.status === "CLOSED" ? sum : sum + 1), 0);
     const refusal = tooMany(open, visitor);
     if (refusal !== null) return refusal;
-    const replaced = outlet.extensions ? subscriptions.get(request.id) : subscriptions.values().next().value;
-    if (replaced === undefined && subscriptions.size >= visitor.subscriptionsMax) {
+    const replaced = outlet.extensions ? session.subscription(request.id) : subscriptions[0];
+    if (replaced === undefined && subscriptions.length >= visitor.subscriptionsMax) {
       return {
         code: "SUBSCRIPTION_LIMIT_EXCEEDED",
-        message: `${subscriptions.size} subscriptions are open, the limit is ${visitor.subscriptionsMax}`,
+        message: `${subscriptions.length} subscriptions are open, the limit is ${visitor.subscriptionsMax}`,
       };
     }
     const refusesIds = tooManyNamed(namedBy(session, replaced) + idsIn(filter));
     if (refusesIds !== null) return refusesIds;
     if (replaced !== undefined) this.end(replaced);
-    subscriptions.set(request.id, subscription);
+    subscriptions.push(subscription);
     this.#wish(subscription);
     this.#roll.enter(subscription, books);
     this.#answer(subscription);
@@ -509,7 +405,7 @@ export class Hub implements Follower {
   }
 
   alter(session: Session, asked: AlterRequest, accepted: string): Goodbye | null {
-    const subscription = session.subscriptions.get(asked.subscription);
+    const subscription = session.subscription(asked.subscription);
     if (subscription === undefined) {
       return { code: "INVALID_REQUEST", message: `there is no market subscription ${asked.subscription}` };
     }
@@ -524,25 +420,23 @@ export class Hub implements Follower {
   }
 
   /** The bounds of a subscription, for one that is to have more markets. */
-  #refusesMore(subscription: Subscription, { request, added }: Alteration): Goodbye | null {
+  #refusesMore(subscription: Subscription, { filter, added }: Alteration): Goodbye | null {
     if (added.length === 0) return null;
     const { session, views } = subscription;
     const isOpen = (book: Book | undefined) => book !== undefined && book.facts.status !== "CLOSED";
     const more = added.filter((id) => isOpen(this.cache.get(id))).length;
     const open = views.filter(({ book }) => isOpen(book)).length + more;
-    return tooMany(open, session.visitor) ?? tooManyNamed(namedBy(session, subscription) + idsIn(request.filter));
+    return tooMany(open, session.visitor) ?? tooManyNamed(namedBy(session, subscription) + idsIn(filter));
   }
 
   /** Its views move, and what it missed or what is new follows. The contract of what it is now has another initialClk; cadence is no part of it. */
-  #alter(subscription: Subscription, { request, added, removed }: Alteration): void {
-    const { contract: before, beat, session } = subscription;
-    const { filter, fields, ladderLevels } = request;
-    const contract: Contract = { ...before, filter, fields, ladderLevels };
-    const isOther = fields !== before.fields || ladderLevels !== before.ladderLevels;
+  #alter(subscription: Subscription, { filter, terms: asked, added, removed }: Alteration): void {
+    const { terms: before, beat, session } = subscription;
+    const terms = this.#terms.of(asked);
+    const isOther = terms.fields !== before.fields || terms.ladderLevels !== before.ladderLevels;
     const hasOthers = added.length + removed.length > 0;
-    const next = this.#beat(cadenceFor(request.conflateMs), session.slot);
-    const initialClk = isOther || hasOthers ? initialClkOf(this.cache.epoch, contract) : subscription.initialClk;
-    const become = () => subscription.become(request, contract, initialClk, next);
+    const next = this.#beat(cadenceFor(terms.conflateMs), session.slot);
+    const become = () => subscription.become(this.#known(filter), terms, next);
     let fresh: Book[] = [];
     if (hasOthers) {
       this.#roll.drop(subscription, removed);
@@ -571,7 +465,7 @@ export class Hub implements Follower {
   /** Says which markets it wants, before it takes back what it wanted so far. */
   #wish(subscription: Subscription): void {
     const { unwant } = subscription;
-    if (this.#want !== null) subscription.unwant = this.#want(subscription.request.filter);
+    if (this.#want !== null) subscription.unwant = this.#want(subscription.filter);
     unwant?.();
   }
 
@@ -590,11 +484,12 @@ export class Hub implements Follower {
 
   end(subscription: Subscription): void {
     subscription.ended = true;
-    subscription.pending.length = 0;
+    subscription.nothingPending();
     subscription.unwant?.();
     this.#roll.leave(subscription);
-    const { session } = subscription;
-    if (session.subscriptions.get(subscription.id) === subscription) session.subscriptions.delete(subscription.id);
+    const { subscriptions } = subscription.session;
+    const index = subscriptions.indexOf(subscription);
+    if (index >= 0) subscriptions.splice(index, 1);
   }
 
   drained(session: Session): void {
@@ -613,6 +508,7 @@ export class Hub implements Follower {
 
   #answer(subscription: Subscription): void {
     const resumed = this.#resumable(subscription);
+    subscription.asked = null;
     subscription.begin(resumed === null ? "image" : "resume", resumed ?? 0, this.cache.sequence);
     if (resumed === null) this.images++;
     else this.resumes++;
@@ -622,9 +518,10 @@ export class Hub implements Follower {
    * Its clk is of a time that has not come here yet: an image would take it back, also one of another contract. Where nobody else gives clks, it is just not one of ours; but as long as the
    * books are those of before a restart, a clk that we cannot tell to be older than they are may be younger.
    */
-  #isAhead({ request: { initialClk, clk } }: Subscription): boolean {
+  #isAhead({ asked }: Subscription): boolean {
     const { cache } = this;
-    if (clk === null) return false;
+    if (asked === null) return false;
+    const { initialClk, clk } = asked;
     if (initialClk === null || epochOf(initialClk) !== cache.epoch) return !cache.isConfirmed;
     const since = (sequenceOf(clk) ?? 0) + cache.base;
     return cache.isBeyond(since) || (this.#isFollowing && since > cache.sequence);
@@ -643,14 +540,19 @@ export class Hub implements Follower {
 
   /** The sequence from which to resume, null when only an image will do. */
   #resumable(subscription: Subscription): number | null {
-    const { initialClk, clk } = subscription.request;
-    if (initialClk === null || clk === null || initialClk !== subscription.initialClk) return null;
-    const said = sequenceOf(clk);
+    const { asked } = subscription;
+    if (asked === null || asked.initialClk !== this.initialClk(subscription)) return null;
+    const said = sequenceOf(asked.clk);
     // 0 stands on the first part of an image that comes in several messages: what was held before is void, and only an image says what is not there.
     if (said === null || said === 0) return null;
     const since = said + this.cache.base;
     if (since > this.cache.sequence || !this.cache.isInReach(since)) return null;
     return this.#roll.leftSince(subscription, since) ? null : since;
+  }
+
+  /** What a clk of it is good for by now. */
+  initialClk({ terms, filter }: Subscription): string {
+    return initialClkOf(this.cache.epoch, terms, filter);
   }
 
   #startAnew(subscription: Subscription): void {
@@ -668,7 +570,7 @@ export class Hub implements Follower {
 
   /** The socket is full: nothing more is written but what each subscription missed, once there is room. */
   #allBehind(session: Session): void {
-    for (const subscription of session.subscriptions.values()) this.#fallBehind(subscription);
+    for (const subscription of session.subscriptions) this.#fallBehind(subscription);
     this.#markBehind(session);
   }
 
@@ -681,7 +583,7 @@ export class Hub implements Follower {
   /** Brings a session's subscriptions in step, as far as its socket takes it. Not within a group: a clk could not be given. */
   #pump(session: Session): void {
     if (session.held) return;
-    for (const subscription of session.subscriptions.values()) {
+    for (const subscription of session.subscriptions) {
       while (subscription.catchUp !== null) if (!this.#catchUp.step(subscription)) return;
     }
     session.behindSince = null;
@@ -752,7 +654,7 @@ export class Hub implements Follower {
   /** The wheel asks: returns when to ask again. */
   #heartbeat(subscription: Subscription): number | null {
     if (subscription.ended) return null;
-    const { heartbeatMs } = subscription.request;
+    const { heartbeatMs } = subscription.terms;
     const rest = heartbeatMs - (this.clock.monotonic() - subscription.sentAt);
     if (rest > 100) return rest;
     this.#sayHeartbeat(subscription);
@@ -761,7 +663,7 @@ export class Hub implements Follower {
 
   #sayHeartbeat(subscription: Subscription): void {
     const { session, isInStep } = subscription;
-    if (!session.outbox.isClear || subscription.pending.length > 0) return;
+    if (!session.outbox.isClear || subscription.hasPending) return;
     if (!isInStep && !session.held) return;
     if (isInStep && subscription.beat.touched.length === 0 && !this.cache.midGroup)
       subscription.told = this.cache.sequence;
@@ -770,7 +672,7 @@ export class Hub implements Follower {
     const out = this.#scratch;
     out.clear();
     const head = this.headText(isInStep ? subscription.told : null, Math.floor(this.clock.wall()), said);
-    this.message(session, `${subscription.prefix}${head},"ct":"HEARTBEAT"}`, out);
+    this.message(session, `${prefixOf(subscription.id)}${head},"ct":"HEARTBEAT"}`, out);
     subscription.said = said;
     subscription.sentAt = this.clock.monotonic();
     this.messagesOut++;
@@ -795,32 +697,36 @@ export class Hub implements Follower {
   }
 
   /** Appends one framed message. */
-  message(session: Session, text: string, out: TextWriter): void {
-    this.#open(session, text.length, out);
+  message({ outlet: { framing }, traffic }: Session, text: string, out: TextWriter): void {
+    traffic.frames++;
+    out.reserve(framing.overheadMax + text.length);
+    out.length += framing.before(out.bytes, out.length, text.length);
     out.ascii(text);
-    this.#close(session, out);
+    out.reserve(framing.overheadMax);
+    out.length += framing.after(out.bytes, out.length);
   }
 
   /** Writes prices to a user whose outbox is clear; one whose socket is full then, or whose allowance is spent, falls behind. True: there is room for more. */
-  send(session: Session, out: TextWriter): boolean {
-    const isTaken = session.outbox.send(out.bytes.subarray(0, out.length));
-    const isSpent = session.allowance !== null && !session.allowance.spend(out.length, this.clock.monotonic());
+  send(session: Session, bytes: Buffer): boolean {
+    const isTaken = session.outbox.send(bytes);
+    const isSpent = session.allowance !== null && !session.allowance.spend(bytes.length, this.clock.monotonic());
     if (isSpent) this.#hold(session);
     if (isTaken && !isSpent) return true;
     this.#allBehind(session);
     return false;
   }
 
-  #open(session: Session, length: number, out: TextWriter): void {
-    const { framing } = session.outlet;
-    session.traffic.frames++;
-    out.reserve(length + framing.overheadMax);
-    out.length += framing.before(out.bytes, out.length, length);
+  #termsOf({ tenant }: Visitor, request: SubscribeRequest): Terms {
+    const { fields, ladderLevels, conflateMs, heartbeatMs, segmentationEnabled } = request;
+    const asked = { fields, ladderLevels, conflateMs, heartbeatMs, segmentationEnabled };
+    return this.#terms.of({ tenant, entitlements: 0, policy: 0, ...asked });
   }
 
-  #close(session: Session, out: TextWriter): void {
-    out.reserve(session.outlet.framing.overheadMax);
-    out.length += session.outlet.framing.after(out.bytes, out.length);
+  /** The filter with the ids of markets that are known as their books have them: text that is there anyway. */
+  #known(filter: MarketFilter): MarketFilter {
+    if (filter.marketIds === undefined) return filter;
+    const marketIds = filter.marketIds.map((id) => this.cache.get(id)?.id ?? id);
+    return Object.keys(filter).length > 1 ? { ...filter, marketIds } : { marketIds };
   }
 
   #beat(cadence: number, slot: number): Beat {
@@ -837,7 +743,6 @@ const AHEAD_HEARTBEATS = 2;
 const IDS_MAX = 40_000;
 /** How long a limit that was raised may wait to be noticed. */
 const HOLD_MS_MAX = 1000;
-const MC = ',"mc":[';
 /** More than stands around the entries of a message: its head, its framing. */
 const HEAD_BYTES_MAX = 512;
 const TOO_SLOW: Goodbye = { code: "SLOW", message: "you were behind for too long; come back with your last clk" };
@@ -861,7 +766,6 @@ function idsIn({ marketIds }: MarketFilter): number {
 /** How many market ids a session's subscriptions name, but for one of them. */
 function namedBy({ subscriptions }: Session, but: Subscription | undefined): number {
   let named = 0;
-  for (const subscription of subscriptions.values())
-    if (subscription !== but) named += idsIn(subscription.request.filter);
+  for (const subscription of subscriptions) if (subscription !== but) named += idsIn(subscription.filter);
   return named;
 }

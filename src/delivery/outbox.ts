@@ -11,8 +11,6 @@ export class Outbox {
   readonly #outlet: Outlet;
   #rest: Buffer | null = null;
   #controlBytes = 0;
-  bytesOut = 0;
-  writes = 0;
 
   constructor(outlet: Outlet) {
     this.#outlet = outlet;
@@ -35,8 +33,6 @@ export class Outbox {
   /** Writes whole messages; only when clear. False: the socket is full, and the rest waits for `drained`. */
   send(bytes: Buffer): boolean {
     if (this.#rest !== null) throw new Error("a write past what still waits");
-    this.writes++;
-    this.bytesOut += bytes.length;
     const taken = Math.max(0, this.#outlet.write(bytes));
     if (taken >= bytes.length) return true;
     this.#rest = Buffer.from(bytes.subarray(taken));
@@ -51,7 +47,6 @@ export class Outbox {
     }
     if (this.#controlBytes + bytes.length > Outbox.controlBytesMax) return false;
     this.#controlBytes += bytes.length;
-    this.bytesOut += bytes.length;
     this.#rest = Buffer.concat([this.#rest, bytes]);
     return true;
   }

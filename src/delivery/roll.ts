@@ -29,7 +29,7 @@ export class Roll {
 
   /** The markets there are for a subscription. */
   matching(subscription: Subscription): Book[] {
-    const { marketIds } = subscription.request.filter;
+    const { marketIds } = subscription.filter;
     const found: Book[] = [];
     if (marketIds === undefined || marketIds.length === 0) {
       for (const book of this.#cache.books()) if (subscription.matches(book)) found.push(book);
@@ -125,8 +125,8 @@ export class Roll {
   }
 
   #add(subscription: Subscription, book: Book, sent: number): void {
-    const { contract, beat, catchUp } = subscription;
-    Watchers.of(book).view(book, contract, contract.policy, beat, sent).add(subscription);
+    const { terms, beat, catchUp } = subscription;
+    Watchers.of(book).view(book, terms, terms.policy, beat, sent).add(subscription);
     if (catchUp !== null) disturb(catchUp);
   }
 
@@ -168,5 +168,5 @@ function disturb(catchUp: CatchUp): void {
 }
 
 function idsOf(subscription: Subscription): readonly MarketId[] {
-  return subscription.request.filter.marketIds ?? [];
+  return subscription.filter.marketIds ?? [];
 }

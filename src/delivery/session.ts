@@ -16,12 +16,12 @@ export class Session {
   readonly outlet: Outlet;
   readonly visitor: Visitor;
   readonly outbox: Outbox;
-  readonly traffic: Traffic;
   /** The one slot of all its cadences. */
   readonly slot: number;
-  readonly subscriptions = new Map<number, Subscription>();
-  /** Subscriptions with something pending for the next write. */
-  readonly dirty: Subscription[] = [];
+  /** Few: an array takes a third of a map's room. */
+  readonly subscriptions: Subscription[] = [];
+  /** One of its subscriptions has something pending for the next write. */
+  isDirty = false;
   /** Since when it has been behind, monotonic milliseconds; null in step. */
   behindSince: number | null = null;
   /** How many bytes of prices a second it may have; null: any number. */
@@ -40,7 +40,15 @@ export class Session {
     this.visitor = visitor;
     this.slot = slot;
     this.outbox = new Outbox(outlet);
-    this.traffic = outlet.traffic ?? UNCOUNTED;
+  }
+
+  get traffic(): Traffic {
+    return this.outlet.traffic ?? UNCOUNTED;
+  }
+
+  /** Its subscription of that id. */
+  subscription(id: number): Subscription | undefined {
+    return this.subscriptions.find((subscription) => subscription.id === id);
   }
 
   /** One control message (JSON text, ASCII), in order with everything else. */
@@ -70,7 +78,7 @@ export class Session {
 
   /** False: there is no such subscription. */
   unsubscribe(id: number): boolean {
-    const subscription = this.subscriptions.get(id);
+    const subscription = this.subscription(id);
     if (subscription === undefined) return false;
     this.#hub.end(subscription);
     return true;

@@ -2,7 +2,7 @@ import type { Book } from "../market/book.ts";
 import { looksAtFacts, type MarketFilter, type Matcher, matcher } from "../market/filter.ts";
 import type { SubscribeRequest } from "../wire/requests.ts";
 import type { Beat } from "./beat.ts";
-import type { Contract } from "./contract.ts";
+import type { Terms } from "./contract.ts";
 import type { Session } from "./session.ts";
 import type { View } from "./view.ts";
 
@@ -27,6 +27,12 @@ export interface CatchUp {
   fresh: Set<Book> | null;
 }
 
+/** What somebody who comes back says to have: the initialClk and clk of its request. */
+export interface Asked {
+  readonly initialClk: string | null;
+  readonly clk: string;
+}
+
 /** So many ids are looked through as fast as a set is asked. */
 const FEW = 16;
 
@@ -35,20 +41,20 @@ export class Subscription {
   readonly id: number;
   readonly session: Session;
   // as they are by now: `become` alters them
-  contract: Contract;
-  /** Another one under another epoch, too. */
-  initialClk: string;
-  request: SubscribeRequest;
+  filter: MarketFilter;
+  terms: Terms;
   beat: Beat;
   /** Its filter looks at more than ids, so markets may enter and leave it. */
   readonly roving: boolean;
-  /** `{"op":"mcm","id":7`: how each of its messages begins. */
-  readonly prefix: string;
+  /** Null where it names a few markets by ids alone: what makes a filter ready costs a user half a kilobyte. */
+  #matches: Matcher | null;
 
   readonly views: View[] = [];
   /** For each view, where this subscription stands in it. */
   readonly places: number[] = [];
 
+  /** What it said to have, until it is answered. */
+  asked: Asked | null;
   /** Up to which sequence it was told, and so what its last clk said. */
   told = 0;
   catchUp: CatchUp | null = null;
@@ -59,32 +65,27 @@ export class Subscription {
   said: number | null = null;
   /** When it was last sent anything, monotonic milliseconds. */
   sentAt = 0;
-  /** What the next write is made of: -(head + 1) begins a message, then pairs (offset, length) of entries. */
-  readonly pending: number[] = [];
-  /** The head its last pending message has. */
-  pendingHead = -1;
-  /** Null where it names a few markets by ids alone: what makes a filter ready costs a user half a kilobyte. */
-  #matches: Matcher | null;
+  // what the next write is made of: a chain in the hub's flush; -1 when nothing is pending
+  firstPart = -1;
+  lastPart = -1;
 
-  constructor(session: Session, request: SubscribeRequest, contract: Contract, initialClk: string, beat: Beat) {
-    this.id = request.id;
+  constructor(session: Session, request: SubscribeRequest, filter: MarketFilter, terms: Terms, beat: Beat) {
+    const { id, initialClk, clk } = request;
+    this.id = id;
     this.session = session;
-    this.request = request;
-    this.contract = contract;
-    this.initialClk = initialClk;
+    this.filter = filter;
+    this.terms = terms;
     this.beat = beat;
-    this.roving =
-      request.filter.marketIds === undefined || request.filter.marketIds.length === 0 || looksAtFacts(request.filter);
-    this.#matches = this.#ready(request.filter);
-    this.prefix = `{"op":"mcm","id":${request.id}`;
+    this.roving = filter.marketIds === undefined || filter.marketIds.length === 0 || looksAtFacts(filter);
+    this.#matches = this.#ready(filter);
+    this.asked = clk === null ? null : { initialClk, clk };
   }
 
   /** It is altered: by markets more or less where it names them by ids alone, by fields, depth or cadence. */
-  become(request: SubscribeRequest, contract: Contract, initialClk: string, beat: Beat): void {
-    if (contract.filter !== this.contract.filter) this.#matches = this.#ready(contract.filter);
-    this.request = request;
-    this.contract = contract;
-    this.initialClk = initialClk;
+  become(filter: MarketFilter, terms: Terms, beat: Beat): void {
+    if (filter !== this.filter) this.#matches = this.#ready(filter);
+    this.filter = filter;
+    this.terms = terms;
     this.beat = beat;
   }
 
@@ -92,9 +93,19 @@ export class Subscription {
     return this.catchUp === null && !this.ended;
   }
 
+  get hasPending(): boolean {
+    return this.firstPart >= 0;
+  }
+
+  /** What was pending was written, or will not be. */
+  nothingPending(): void {
+    this.firstPart = -1;
+    this.lastPart = -1;
+  }
+
   matches(book: Pick<Book, "id" | "known">): boolean {
     if (this.#matches !== null) return this.#matches(book.id, book.known);
-    return (this.contract.filter.marketIds as readonly string[]).includes(book.id);
+    return (this.filter.marketIds as readonly string[]).includes(book.id);
   }
 
   #ready(filter: MarketFilter): Matcher | null {
@@ -108,8 +119,7 @@ export class Subscription {
   }
 
   begin(kind: CatchUp["kind"], from: number, now: number): void {
-    this.pending.length = 0;
-    this.pendingHead = -1;
+    this.nothingPending();
     this.catchUp = { kind, from, to: now, phase: 0, cursor: 0, begun: false, disturbed: false, fresh: null };
   }
 

@@ -144,7 +144,7 @@ class Fuzz {
     const { hub, lobby, desk } = this.#doors.gateway;
     return {
       sessions: hub.sessions.size,
-      subscriptions: [...hub.sessions].reduce((sum, { subscriptions }) => sum + subscriptions.size, 0),
+      subscriptions: [...hub.sessions].reduce((sum, { subscriptions }) => sum + subscriptions.length, 0),
       "order subscriptions": desk?.subscriptions.size ?? 0,
       connections: lobby.connections,
       visits: lobby.visits,

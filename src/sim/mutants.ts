@@ -205,9 +205,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "alter-in-words-only",
     mistake: "other fields are accepted, and what comes is in the old ones",
     plant: () =>
-      patch(Subscription.prototype, "become", (become) => (subscription, request, contract, initialClk, beat) => {
-        const { fields, ladderLevels } = subscription.contract;
-        become.call(subscription, request, { ...contract, fields, ladderLevels }, initialClk, beat);
+      patch(Subscription.prototype, "become", (become) => (subscription, filter, terms, beat) => {
+        const { fields, ladderLevels } = subscription.terms;
+        become.call(subscription, filter, { ...terms, fields, ladderLevels }, beat);
       }),
   },
   {
