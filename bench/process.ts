@@ -46,10 +46,15 @@ export class Process {
     });
   }
 
+  /** Writes it a line. */
+  say(word: string): void {
+    this.#child.stdin?.write(`${word}\n`);
+  }
+
   /** Writes it a line, and gives the next one it says. */
   ask(word: string): Promise<string> {
     const from = this.lines.length;
-    this.#child.stdin?.write(`${word}\n`);
+    this.say(word);
     return this.line(/./, from);
   }
 

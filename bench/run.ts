@@ -6,10 +6,11 @@ import { esa } from "./esa.ts";
 import { keep } from "./results.ts";
 import { type Report, table } from "./table.ts";
 import { w1 } from "./w1.ts";
+import { w8 } from "./w8.ts";
 
 type Bench = (files: readonly string[], progress: (text: string) => void) => Report | Promise<Report>;
 
-const BENCHES: Readonly<Record<string, Bench>> = { apply, "before-after": beforeAfter, esa, W1: w1 };
+const BENCHES: Readonly<Record<string, Bench>> = { apply, "before-after": beforeAfter, esa, W1: w1, W8: w8 };
 
 process.exit(await main());
 
