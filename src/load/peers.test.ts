@@ -67,6 +67,14 @@ describe("peers", () => {
     expect(figures()).toEqual({ due: 20, got: 18, lost: 0, strays: 2, merged: 0, told: 2 });
   });
 
+  test("of one that differs, it is told where", () => {
+    const prices = (of: string) => `,"rc":[{"id":7,"atb":[[1.01,${"9".repeat(100)}],[${of},5]]}]`;
+    for (let user = 0; user < USERS; user++) tell(user, 2, prices(user < 2 ? "2.02" : "2.04"));
+    const [sample] = peers.verdict().samples;
+    expect(sample).toContain("1.1: 2 were sent another change than 8 others");
+    expect(sample).toMatch(/: …9{20,}],\[2\.02,5\]\S+ instead of …9{20,}],\[2\.04,5\]/);
+  });
+
   test("twice is once too often", () => {
     tellAll(2);
     tell(4, 2);

@@ -8,6 +8,10 @@ const RECORDS_MAX = 8_192;
 const SEARCH_MAX = 512;
 /** What is told of mistakes; all are counted. */
 export const SAMPLES_MAX = 20;
+/** What is kept of a change's text, to be shown where another one came for it. */
+const TEXT_BYTES_MAX = 512;
+/** What is shown of two texts: so much from where they part, and a little before. */
+const SHOWN_MAX = 120;
 
 /** One change of one market, as everybody should have been sent it. */
 interface Record {
@@ -15,13 +19,15 @@ interface Record {
   readonly clk: number;
   /** Its own bytes, by hash; what most were sent once there are `others`. */
   readonly hash: number;
+  /** How its text begins. */
+  readonly text: string;
   readonly at: number;
   isMerged: boolean;
   seen: number;
   /** Those who skipped it with good reason: they had fallen behind, and what they got next was merged. */
   excused: number;
   /** What came under the same clk and is not the same. */
-  others: { readonly hash: number; readonly isMerged: false; seen: number }[] | null;
+  others: { readonly hash: number; readonly text: string; readonly isMerged: false; seen: number }[] | null;
 }
 
 /** A market as the crowd of one process sees it. */
@@ -140,11 +146,11 @@ export class Peers {
       );
       return;
     }
-    const hash = this.#hash(bytes.subarray(from, to));
+    const entry = bytes.subarray(from, to);
     const place = this.#places[own] as number;
     const ordinal = this.#find(line, clk, place);
-    if (ordinal !== -1) this.#match(line, own, ordinal, hash, bytes, idFrom);
-    else this.#append(line, own, clk, hash, isMerged(bytes, idFrom), now);
+    if (ordinal !== -1) this.#match(line, own, ordinal, entry, isMerged(bytes, idFrom));
+    else this.#append(line, own, clk, entry, isMerged(bytes, idFrom), now);
   }
 
   /** Judges what everybody has had the time to be told. */
@@ -188,23 +194,24 @@ export class Peers {
     return -1;
   }
 
-  #match(line: MarketLine, own: number, ordinal: number, hash: number, bytes: Buffer, idFrom: number): void {
+  #match(line: MarketLine, own: number, ordinal: number, entry: Buffer, merged: boolean): void {
+    const hash = this.#hash(entry);
     const record = line.records[ordinal - line.first] as Record;
     if (record.hash === hash) {
       this.#count(record, own);
       return this.#arrive(line, own, ordinal, false);
     }
     // It fell behind, and is told what changed since: a change under a clk that others know with less.
-    if (isMerged(bytes, idFrom)) return this.#drift(own);
+    if (merged) return this.#drift(own);
     const variant = record.others?.find((other) => other.hash === hash);
     if (variant !== undefined) this.#count(variant, own);
-    else (record.others ??= []).push({ hash, isMerged: false, seen: this.#weight(own) });
+    else (record.others ??= []).push({ hash, text: beginningOf(entry), isMerged: false, seen: this.#weight(own) });
     this.#arrive(line, own, ordinal, false);
   }
 
-  #append(line: MarketLine, own: number, clk: number, hash: number, merged: boolean, now: number): void {
-    const seen = this.#weight(own);
-    line.records.push({ clk, hash, at: now, isMerged: merged, seen, excused: 0, others: null });
+  #append(line: MarketLine, own: number, clk: number, entry: Buffer, merged: boolean, now: number): void {
+    const [hash, text, seen] = [this.#hash(entry), beginningOf(entry), this.#weight(own)];
+    line.records.push({ clk, hash, text, at: now, isMerged: merged, seen, excused: 0, others: null });
     if (line.records.length > RECORDS_MAX) this.#settle(line, Number.NEGATIVE_INFINITY, RECORDS_MAX / 2);
     this.#arrive(line, own, line.first + line.records.length - 1, merged);
   }
@@ -265,7 +272,7 @@ export class Peers {
     const strays = wrong.reduce((sum, variant) => sum + (variant.isMerged ? 0 : Math.max(1, variant.seen)), 0);
     if (strays > 0)
       this.#stray(
-        `${line.id}: ${strays} were sent another change than ${right.seen} others under the same clk`,
+        `${line.id}: ${strays} were sent another change than ${right.seen} others under the same clk: ${parting(right, wrong)}`,
         strays,
       );
     const short = missing(line, record);
@@ -295,6 +302,20 @@ export class Peers {
 function missing(line: MarketLine, record: Record): number {
   const others = record.others?.reduce((sum, { seen }) => sum + seen, 0) ?? 0;
   return line.members - record.seen - others - record.excused;
+}
+
+function beginningOf(entry: Buffer): string {
+  return entry.toString("latin1", 0, Math.min(entry.length, TEXT_BYTES_MAX));
+}
+
+/** Where the first of the others goes its own way. */
+function parting(right: { readonly text: string }, wrong: readonly { text: string; isMerged: boolean }[]): string {
+  const other = (wrong.find(({ isMerged }) => !isMerged) as { text: string }).text;
+  let same = 0;
+  while (same < other.length && other[same] === right.text[same]) same++;
+  const from = Math.max(0, same - SHOWN_MAX / 4);
+  const shown = (text: string) => `${from > 0 ? "…" : ""}${text.slice(from, from + SHOWN_MAX)}`;
+  return `${shown(other)} instead of ${shown(right.text)}`;
 }
 
 const CON = Buffer.from(',"con":true');

@@ -18,7 +18,7 @@ export interface Shelf {
 const UNPACKED_MAX = 64;
 
 /*
- * A runner is one block of the arena; its ladders hang from it in the order in which they first came.
+ * A runner is one block of the arena; its ladders hang from it by kind, and runners from each other by id and hc: two who hold the same say the same, however they came by it.
  *
  *   slot 0   id                      slot 5   sequences of ltp, tv
  *   slot 1   hc                      slot 6   first ladder , next runner
@@ -177,15 +177,19 @@ export class Book {
       return recent;
     }
     let previous = 0;
-    for (let runner = this.#firstRunner; runner !== 0; runner = u32[runner * 2 + 13] as number) {
-      if (f64[runner] === id && f64[runner + 1] === hc) {
-        u32[runner * 2 + 14] = sequence;
-        this.#recentRunner = runner;
-        return runner;
+    let next = this.#firstRunner;
+    for (; next !== 0; next = u32[next * 2 + 13] as number) {
+      const [ofId, ofHc] = [f64[next] as number, f64[next + 1] as number];
+      if (ofId === id && ofHc === hc) {
+        u32[next * 2 + 14] = sequence;
+        this.#recentRunner = next;
+        return next;
       }
-      previous = runner;
+      if (ofId > id || (ofId === id && ofHc > hc)) break;
+      previous = next;
     }
     const runner = this.#newRunner(id, hc, sequence);
+    this.#shelf.arena.u32[runner * 2 + 13] = next;
     if (previous === 0) this.#firstRunner = runner;
     else this.#shelf.arena.u32[previous * 2 + 13] = runner;
     return runner;
@@ -228,12 +232,14 @@ export class Book {
   #ladderLink(runner: number, kind: LadderKind, room: number, sequence: number): number {
     const { ladders, arena } = this.#shelf;
     let link = runner * 2 + 12;
-    for (let at = arena.u32[link] as number; at !== 0; at = arena.u32[link] as number) {
+    for (let at = arena.u32[link] as number; at !== 0 && ladders.kind(at) <= kind; at = arena.u32[link] as number) {
       if (ladders.kind(at) === kind) return link;
       link = at * 2 + 1;
     }
+    const next = arena.u32[link] as number;
     const made = ladders.create(kind, room, sequence);
-    this.#shelf.arena.u32[link] = made;
+    arena.u32[made * 2 + 1] = next;
+    arena.u32[link] = made;
     return link;
   }
 

@@ -6,6 +6,7 @@ import { writeChanges } from "../wire/changes.ts";
 import { decodeServerLine } from "../wire/esa.ts";
 import { TextWriter } from "../wire/text.ts";
 import { ChangeBatch } from "./batch.ts";
+import type { Book } from "./book.ts";
 import { Cache } from "./cache.ts";
 import { changesSince } from "./changes.ts";
 import { ALL_FIELDS, FIELD } from "./types.ts";
@@ -209,6 +210,63 @@ describe("the cache holds what the exchange sent", () => {
       [2, 0, 0],
     ]);
     expect(sent(pair.cache, "1.1", since, { fields: ALL_FIELDS, ladderLevels: 2 })).toBeNull();
+  });
+});
+
+/** A cache that follows another one: books come in pieces, between the batches that go on. */
+class Joined extends Pair {
+  readonly #left: string[];
+  readonly #numbers: Cache;
+
+  constructor(numbers: Cache) {
+    super();
+    this.#numbers = numbers;
+    this.#left = [...numbers.books()].map(({ id }) => id).reverse();
+    this.cache.beginSync(numbers.position);
+  }
+
+  /** One more book, or the word that all have come. True: that was all. */
+  goOn(): boolean {
+    const id = this.#left.pop();
+    if (id === undefined) {
+      this.cache.endSync();
+      return true;
+    }
+    this.batch.clear();
+    this.batch.kind = "image";
+    changesSince(this.#numbers.get(id) as Book, 0, ALL, this.batch);
+    this.cache.load(this.batch);
+    return false;
+  }
+}
+
+describe("who joined in the middle", () => {
+  test("says the same as who was there from the beginning, byte for byte", () => {
+    const projections = [ALL, { fields: FIELD.EX_BEST_OFFERS | FIELD.EX_ALL_OFFERS, ladderLevels: 3 }];
+    fc.assert(
+      fc.property(fc.integer(), fc.integer({ min: 0, max: 30 }), (seed, messages) => {
+        const random = seededRandom(seed);
+        const first = new Pair();
+        play(first, random, messages);
+        const joined = new Joined(first.cache);
+        const both = (): void => {
+          const change = [randomChange(random, 1)];
+          for (const pair of [first, joined]) pair.apply(change);
+        };
+        while (!joined.goOn()) for (let i = randomInt(random, 3); i > 0; i--) both();
+        const { sequence } = joined.cache;
+        for (let i = 0; i < 20; i++) {
+          both();
+          const since = sequence + randomInt(random, joined.cache.sequence - sequence);
+          for (const projection of projections)
+            for (const { id } of first.cache.books())
+              expect(JSON.stringify(sent(joined.cache, id, since, projection))).toBe(
+                JSON.stringify(sent(first.cache, id, since, projection)),
+              );
+        }
+      }),
+      { numRuns: 100 },
+    );
   });
 });
 

@@ -54,7 +54,9 @@ export class Ladders {
   }
 
   create(kind: LadderKind, room: number, sequence: number): number {
-    return this.#make(kind, room > COMPACT_ENTRIES_MAX ? WIDE : COMPACT, room, sequence);
+    // Levels that nobody has spoken of yet count as changed at the base: long ago.
+    const base = isLevelLadder(kind) ? Math.max(0, sequence - AGES_KEPT) : sequence;
+    return this.#make(kind, room > COMPACT_ENTRIES_MAX ? WIDE : COMPACT, room, base);
   }
 
   release(at: number): void {
@@ -144,7 +146,7 @@ export class Ladders {
     return ladder;
   }
 
-  /** Sets `count` levels, (level, price, size) triples as they stand on a tape; size 0 empties. Returns the ladder's address, which may be another. */
+  /** Sets `count` levels, (level, price, size) triples as they stand on a tape; size 0 empties, and says nothing of an empty one. Returns the ladder's address, which may be another. */
   setLevels(at: number, tape: Float64Array, from: number, count: number, sequence: number): number {
     let ladder = at;
     for (let i = from, end = from + count * 3; i < end; i += 3) {
@@ -153,10 +155,8 @@ export class Ladders {
       const price = size === 0 ? 0 : (tape[i + 1] as number);
       const code = priceCode(price);
       const cents = hundredths(size);
-      if (level >= this.count(ladder)) {
-        if (size === 0) continue;
-        ladder = this.#withLevels(ladder, level + 1);
-      }
+      if (size === 0 && (level >= this.count(ladder) || this.size(ladder, level) === 0)) continue;
+      if (level >= this.count(ladder)) ladder = this.#withLevels(ladder, level + 1);
       if ((code < 0 || cents < 0) && this.#form(ladder) !== WIDE)
         ladder = this.#moved(ladder, WIDE, this.#capacity(ladder));
       if (this.#form(ladder) === WIDE) this.#writeWide(ladder, level, price, size, sequence);
@@ -205,12 +205,13 @@ export class Ladders {
     return at;
   }
 
-  /** A price both set and deleted in one list must keep its order; all others can go first. */
+  /** Deletions can go first, up to one of a price that the list names twice, which must keep its place: their order is the list's, whether or not there was room. */
   #deleteFirst(at: number, tape: Float64Array, from: number, count: number, sequence: number, chain: number): void {
     if (count > REORDERED_MAX) return;
     const end = from + count * 2;
     for (let i = from; i < end; i += 2) {
-      if (tape[i + 1] !== 0 || isTwice(tape, from, end, tape[i] as number)) continue;
+      if (tape[i + 1] !== 0) continue;
+      if (isTwice(tape, from, end, tape[i] as number)) return;
       const place = this.#find(at, tape[i] as number);
       if (place < this.count(at) && this.price(at, place) === tape[i]) this.#delete(at, place, sequence, chain);
     }

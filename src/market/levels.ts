@@ -22,7 +22,7 @@ export function levelsSince(
   into: ChangeBatch,
 ): void {
   const { ladders } = book;
-  const count = Math.min(depth, ladders.count(at));
+  const count = Math.min(depth, heldSince(ladders, at, since));
   let changed = false;
   for (let i = 0; i < count; i++) changed ||= ladders.changed(at, i) > since;
   if (!changed) return;
@@ -77,7 +77,8 @@ function sideSince(
   const levelsChanged = levels !== 0 && ladders.last(levels) > since;
   const offersChanged = offers !== 0 && ladders.last(offers) > since;
   if (!levelsChanged && !offersChanged) return;
-  if (offers === 0 || stands(ladders, levels, since)) {
+  const hasOffers = offersChanged || (offers !== 0 && ladders.count(offers) > 0);
+  if (!hasOffers || stands(ladders, levels, since)) {
     if (levelsChanged) levelsSince(book, levels, since, img, depth, into);
     return;
   }
@@ -90,10 +91,18 @@ function sideSince(
   if (from === levels) addLevels(ladders, levels, count, img, into);
   else addBest(ladders, side, offers, count, into);
   if (!img && count < depth) {
-    const held = Math.max(levelsChanged ? ladders.count(levels) : 0, bestHeld(book, runner, side, offers, since));
+    const shown = levelsChanged ? heldSince(ladders, levels, since) : 0;
+    const held = Math.max(shown, bestHeld(book, runner, side, offers, since));
     for (let level = count; level < Math.min(depth, held); level++) into.entry(level, 0, 0);
   }
   if (into.length === marked) into.length = start;
+}
+
+/** The levels that a reader may have held then, or holds now: the last ones were empty already, where nobody who came later knows of them. */
+function heldSince(ladders: Ladders, levels: number, since: number): number {
+  let count = ladders.count(levels);
+  while (count > 0 && ladders.size(levels, count - 1) === 0 && ladders.changed(levels, count - 1) <= since) count--;
+  return count;
 }
 
 /** Whether a level ladder shows a level that has stood since then or longer. */
