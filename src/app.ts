@@ -21,6 +21,7 @@ import { FIELD, type FieldSet, type Sink } from "./market/types.ts";
 import { Bookshop } from "./ops/bookshop.ts";
 import type { MetricsRole } from "./ops/metrics.ts";
 import type { MetricsSources } from "./ops/metrics-list.ts";
+import type { SideUpstream } from "./sides.ts";
 import type { Books, Kept } from "./snapshot.ts";
 
 /** What a started gateway is known by. */
@@ -51,6 +52,8 @@ export interface GatewayExtras {
     readonly front: boolean;
     readonly metrics: MetricsRole;
     readonly lobby: Pick<LobbyOptions, "counts" | "node">;
+    /** Where orders and sports come from. */
+    readonly sides: SideUpstream;
   };
 }
 

@@ -572,12 +572,10 @@ function visitorContradictions(visitors: Config["visitors"], withCertificates: b
 }
 
 /** What is held by one process and not handed on to workers yet. */
-function workerMistakes({ workers, role, orders, sports, exchange }: Config): string[] {
+function workerMistakes({ workers, role, exchange }: Config): string[] {
   if (workers === 0) return [];
   const alone = [
     ["role ingest", role === "ingest"],
-    ["orders.enabled", orders.enabled],
-    ["sports", sports.race || sports.cricket],
     ["exchange.demand.enabled", exchange.demand.enabled],
   ] as const;
   return alone.flatMap(([what, is]) => (is ? [`workers: ${what} needs one process, so workers 0`] : []));

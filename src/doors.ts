@@ -10,9 +10,7 @@ import {
   isReady,
   metricsDoor,
   metricsUrl,
-  newEpoch,
   reachable,
-  streamOptions,
   trusted,
 } from "./app.ts";
 import type { Clock } from "./base/clock.ts";
@@ -30,25 +28,20 @@ import { type HttpHandler, httpDoor } from "./edge/http.ts";
 import { identityRoute } from "./edge/identity.ts";
 import { Lobby } from "./edge/lobby.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
-import { bunDial, bunListen } from "./edge/sockets.ts";
+import { bunListen } from "./edge/sockets.ts";
 import { SseDoor } from "./edge/sse.ts";
 import { STREAM_PATH } from "./edge/sse-request.ts";
-import type { SideStreams } from "./edge/visit.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
 import { CATALOGUE_BYTES_MAX, CATALOGUE_DEFAULTS, Catalogue } from "./exchange/catalogue.ts";
 import { bunPost, type Upstream } from "./exchange/client.ts";
 import { ORDER_LISTS_BYTES_MAX, ORDER_LISTS_DEFAULTS, OrderLists } from "./exchange/order-lists.ts";
-import { OrderClient } from "./exchange/orders.ts";
-import { type Session, shared } from "./exchange/session.ts";
-import { SportClient } from "./exchange/sports.ts";
+import type { Session } from "./exchange/session.ts";
 import type { Cache } from "./market/cache.ts";
 import { BettingDesk } from "./ops/betting.ts";
 import { Bookshop } from "./ops/bookshop.ts";
-import { OrderDesk } from "./orders/desk.ts";
+import { exchangeSides, Sides } from "./sides.ts";
 import type { Books } from "./snapshot.ts";
-import { SportDesk } from "./sports/desk.ts";
 import { Sessions } from "./tenancy/sessions.ts";
-import { SPORTS } from "./wire/sports.ts";
 
 /** From `stop` to the last socket closed by force. */
 export const STOP_MS_MAX = 3_000;
@@ -73,13 +66,10 @@ export async function openDoors(
   const isFront = extras.worker?.front ?? true;
   const hub = new Hub({ cache, clock, ...config.delivery, ...(source.want && { want: source.want }) });
   const tokens = sessionsOf(config, clock);
-  const orders = config.orders.enabled ? orderStream(config, newEpoch(), session, clock, log) : null;
-  const sports = sportStreams(config, newEpoch(), session, clock, log);
-  const sides: SideStreams = {
-    ...(orders && { orderSubscription: orders.desk }),
-    ...Object.fromEntries(sports.map(({ sport, desk }) => [SPORTS[sport].subscription, desk])),
-  };
-  const lobby = new Lobby({ hub, tokens, clock, sides, connectionsMax: doors.connectionsMax, ...extras.worker?.lobby });
+  const sides = new Sides(config, extras.worker?.sides ?? exchangeSides(config, session), clock, log);
+  const { orders, sports } = sides;
+  const { connectionsMax } = doors;
+  const lobby = new Lobby({ hub, tokens, clock, sides: sides.streams, connectionsMax, ...extras.worker?.lobby });
   const opened: { stop(): void }[] = [];
   try {
     const listen: Listen = (at, accept) => bunListen({ ...at, reusePort: extras.worker !== undefined }, accept);
@@ -115,8 +105,7 @@ export async function openDoors(
         snapshot: extras.snapshot,
         feeds: {
           market: source,
-          ...(orders && { order: orders.client }),
-          ...Object.fromEntries(sports.map(({ sport, client }) => [sport, client])),
+          ...sides.clients,
         },
         users: {
           hub,
@@ -129,10 +118,7 @@ export async function openDoors(
             ...(esa && { esa: esa.traffic }),
             ...(esaTls && { esa_tls: esaTls.traffic }),
           },
-          desks: {
-            ...(orders && { order: orders.desk }),
-            ...Object.fromEntries(sports.map(({ sport, desk }) => [sport, desk])),
-          },
+          desks: sides.desks,
         },
       },
       clock,
@@ -156,22 +142,18 @@ export async function openDoors(
       async stop() {
         for (const door of opened) door.stop();
         lobby.closeAll({ code: "GOING_AWAY", message: "the server is stopping; come back in a moment" });
-        orders?.client.stop();
-        for (const { client } of sports) client.stop();
+        sides.stop();
         source.stop();
         await gone(lobby, clock);
-        orders?.desk.stop();
-        for (const { desk } of sports) desk.stop();
+        sides.close();
         hub.stop();
       },
     };
-    orders?.client.start(orders.desk);
-    for (const { client, desk } of sports) client.start(desk);
+    sides.start();
     return { hub, gateway };
   } catch (error) {
     for (const door of opened) door.stop();
-    orders?.desk.stop();
-    for (const { desk } of sports) desk.stop();
+    sides.close();
     hub.stop();
     throw error;
   }
@@ -217,33 +199,9 @@ async function openFront(
   return https === undefined ? { catalogue, http } : { catalogue, http, https };
 }
 
-/** The account's orders: a connection of its own to the exchange with the login of the others, and the desk where they are handed out. */
-function orderStream(config: Config, epoch: string, session: Session, clock: Clock, log: Log) {
-  const { exchange, cache, delivery } = config;
-  const { segmentBytesMax, flushBytesMax: messageBytesMax } = delivery;
-  const desk = new OrderDesk({ epoch, clock, ...cache, segmentBytesMax, messageBytesMax });
-  const world = { dial: bunDial, session: shared(session), clock, random: systemRandom, log };
-  return { desk, client: new OrderClient(streamOptions(exchange, "orders"), world) };
-}
-
-/** Races and cricket, those that are enabled: as for orders, a connection and a desk each. */
-function sportStreams({ exchange, sports, delivery }: Config, epoch: string, session: Session, clock: Clock, log: Log) {
-  const host = sports.host ?? (BETFAIR.stream.test(exchange.host) ? BETFAIR.sports : exchange.host);
-  const { port = exchange.port, silenceMs = null } = sports;
-  const world = { dial: bunDial, session: shared(session), clock, random: systemRandom, log };
-  return (["race", "cricket"] as const)
-    .filter((sport) => sports[sport])
-    .map((sport) => {
-      const options = { ...streamOptions(exchange, sport), host, port, sport, silenceMs };
-      const desk = new SportDesk({ sport, epoch, clock, messageBytesMax: delivery.flushBytesMax });
-      return { sport, desk, client: new SportClient(options, world) };
-    });
-}
-
 const BETFAIR = {
   stream: /(^|\.)betfair\.com$/,
   api: "https://api.betfair.com",
-  sports: "sports-data-stream-api.betfair.com",
 } as const;
 
 /** Where the exchange's API is; null where nobody said. The exchange's own address is no default for a simulated one: app keys and tokens go there. */

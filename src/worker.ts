@@ -48,10 +48,15 @@ async function startIngest(order: WorkerOrder, log: Log): Promise<Running> {
   const source = await upstreamOf(config, session, clock, log, books.resumeFrom);
   const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: busAt(folder) });
   const ready = () => isReady(source, cache);
+  const { orders, sports } = config;
+  const hasSides = orders.enabled || sports.race || sports.cricket;
+  const relay = hasSides
+    ? (await import("./relay.ts")).openRelay(config, relayPath(folder), session, clock, log)
+    : null;
   const sources = {
     role: "ingest",
     isReady: ready,
-    feeds: { market: source },
+    feeds: { market: source, ...relay?.sides.clients },
     cache,
     users: null,
     bus: publisher,
@@ -67,6 +72,7 @@ async function startIngest(order: WorkerOrder, log: Log): Promise<Running> {
       const last = kept.stop();
       source.stop();
       publisher.stop();
+      relay?.stop();
       metrics?.stop();
       await last;
     },
@@ -80,6 +86,7 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
   const { SharedCounts } = await import("./edge/connection-counts.ts");
   const { bunDial } = await import("./edge/sockets.ts");
   const { openDoors } = await import("./doors.ts");
+  const { relayedSides } = await import("./sides.ts");
   const clock = systemClock;
   const cache = new Cache({ epoch: "", clock, ...config.cache });
   const source = new BusFollower({ name, at: busAt(folder) }, { dial: bunDial, clock, random: systemRandom, log });
@@ -88,7 +95,12 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
   const edge = edgeNames(config).indexOf(name);
   const counts = new SharedCounts(countsPlace(order), edge);
   const node = String(edge + 1).padStart(3, "0");
-  const worker = { front: edge === 0, metrics: metricsRole(order), lobby: { counts, node } };
+  const worker = {
+    front: edge === 0,
+    metrics: metricsRole(order),
+    lobby: { counts, node },
+    sides: relayedSides(config, relayPath(folder)),
+  };
   const extras = { worker, snapshot: () => null };
   const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
   source.start(hub);
@@ -97,6 +109,10 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
 
 function busAt(folder: string) {
   return { host: "", port: 0, path: join(folder, "bus.sock") };
+}
+
+function relayPath(folder: string): string {
+  return join(folder, "relay.sock");
 }
 
 /** The longest that one scrape waits for the other processes. */

@@ -13,12 +13,12 @@ import { OrderDesk } from "../src/orders/desk.ts";
 import { VirtualClock } from "../src/sim/clock.ts";
 import { lineWire } from "../src/sim/line-wire.ts";
 import { NaiveOrders, type OrderEntry, type View } from "../src/sim/naive-orders.ts";
-import type { Matched, OrderAccount } from "../src/sim/order-account.ts";
 import { orderMethods } from "../src/sim/order-methods.ts";
 import { Punters } from "../src/sim/punters.ts";
 import { World } from "../src/sim/world.ts";
 import { TokenList } from "../src/tenancy/tokens.ts";
 import { decodeOrderLine, OrderBatch } from "../src/wire/orders.ts";
+import { truth } from "./order-truth.ts";
 import { type OpenStage, openStage, SESSION, until } from "./stage.ts";
 
 const SEED = Number(process.env.ODDSWIRE_SEED ?? Date.now() % 1_000_000);
@@ -150,25 +150,6 @@ class Reader {
         }
     return null;
   }
-}
-
-/** The exchange's own list, filtered, in the words of the naive book. */
-function truth(account: OrderAccount, { sees, overall, strategies }: View): string[] {
-  const lines: string[] = [];
-  for (const market of account.markets.values())
-    for (const runner of market.runners.values()) {
-      const at = `${market.id} ${runner.selectionId}/${runner.handicap}`;
-      const matched = (ref: string | null, { mb, ml }: Matched) => {
-        for (const [side, prices] of [["mb", mb] as const, ["ml", ml] as const])
-          for (const [price, { size }] of prices)
-            if (size > 0) lines.push(`${at} ${JSON.stringify(ref)} ${side} ${price / 100}: ${size / 100}`);
-      };
-      for (const order of runner.orders.keys())
-        if (order.executable && sees(order.terms.strategyRef)) lines.push(`${at} ${JSON.stringify(order.streamed())}`);
-      if (overall && runner.overall !== null) matched(null, runner.overall);
-      for (const [ref, one] of runner.byStrategy) if (strategies && ref !== "" && sees(ref)) matched(ref, one);
-    }
-  return lines.sort();
 }
 
 let stage: OpenStage | null = null;

@@ -43,6 +43,7 @@ export class WorkerHouse {
       log: silentLog,
       sessions: { accountOf: (token) => (token === UPSTREAM.session ? "stage" : null) },
       appKeys: [UPSTREAM.appKey],
+      sportsAppKeys: [UPSTREAM.appKey],
       limits: { marketsMax: Number.POSITIVE_INFINITY },
     });
     const { exchange } = this;

@@ -1,6 +1,13 @@
 import { afterEach, expect, test } from "bun:test";
+import { systemClock } from "../src/base/clock.ts";
+import { seededRandom } from "../src/base/random.ts";
 import { bunDial } from "../src/edge/sockets.ts";
-import { Visitor } from "../src/sim/exchange-visitor.ts";
+import { type ExchangeMessage, Visitor } from "../src/sim/exchange-visitor.ts";
+import { NaiveOrders, type OrderEntry, type View } from "../src/sim/naive-orders.ts";
+import { NaiveSports, type SportEntry } from "../src/sim/naive-sports.ts";
+import { orderMethods } from "../src/sim/order-methods.ts";
+import { Punters, STRATEGY_REFS } from "../src/sim/punters.ts";
+import { truth } from "./order-truth.ts";
 import { promtool } from "./parts.ts";
 import { until } from "./stage.ts";
 import { HOST, WORKERS, type WorkerGateway, WorkerHouse } from "./worker-house.ts";
@@ -100,3 +107,112 @@ test("a visitor's limit of connections is one over all workers, and what a dead 
   expect(refused(last)).toBe(1);
   for (const visitor of [...visitors, ...back]) visitor.leave();
 }, 30_000);
+
+interface SideMessage extends ExchangeMessage {
+  readonly oc?: readonly OrderEntry[];
+  readonly rc?: readonly SportEntry[];
+  readonly cc?: readonly SportEntry[];
+}
+
+/** A user of the streams beside the prices, all on one connection. */
+class SideUser {
+  readonly visitor: Visitor;
+  readonly view: View;
+
+  constructor(port: number, token: string, prefix: string | null) {
+    this.visitor = new Visitor(bunDial, { host: HOST, port });
+    this.view = {
+      sees: (ref) => prefix === null || ref.startsWith(prefix),
+      overall: prefix === null,
+      strategies: true,
+    };
+    this.visitor.authenticate("any", token);
+    const orderFilter = { includeOverallPosition: this.view.overall, partitionMatchedByStrategyRef: true };
+    this.visitor.send({ op: "orderSubscription", id: 3, orderFilter, heartbeatMs: 500 });
+    if (prefix !== null) return;
+    this.visitor.send({ op: "raceSubscription", id: 4 });
+    this.visitor.send({ op: "cricketSubscription", id: 5 });
+  }
+
+  get edge(): string | undefined {
+    return this.visitor.messages[0]?.connectionId?.slice(0, 3);
+  }
+
+  get orders(): string[] {
+    let book = new NaiveOrders();
+    for (const { ct, oc = [] } of this.#messages) {
+      if (ct === "SUB_IMAGE") book = new NaiveOrders();
+      book.apply(oc);
+    }
+    return book.state();
+  }
+
+  get sports(): string[] {
+    const words = new NaiveSports();
+    for (const { rc = [], cc = [] } of this.#messages) words.apply([...rc, ...cc]);
+    return words.state();
+  }
+
+  get #messages(): readonly SideMessage[] {
+    return this.visitor.messages;
+  }
+}
+
+test("orders and sports come to the users of every worker, to each what is its own, over the ingest's death too", async () => {
+  const house = openHouse();
+  const { exchange, world } = house;
+  const random = seededRandom(7);
+  const stage = { clock: systemClock, random, books: exchange.orders, markets: () => exchange.marketIds() };
+  const people = { punters: 6, actsPerSecond: 10, account: "stage", strategyRefs: STRATEGY_REFS };
+  const punters = new Punters(people, { ...stage, methods: orderMethods(exchange.orders) });
+  const visitors = [
+    { token: "token-all", name: "all", orders: "account" as const, sports: ["race" as const, "cricket" as const] },
+    { token: "token-alpha", name: "alpha", orders: { refPrefix: "alpha-" } },
+    { token: "token-none", name: "none" },
+  ];
+  const gateway = await house.open({ orders: { enabled: true }, sports: { race: true, cricket: true }, visitors });
+  await gateway.ready();
+  punters.start();
+  exchange.publishSport("rcm", systemClock.wall(), [{ id: "28587288.1650", mid: "1.1", rpc: { g: "1f" } }]);
+  const { esa } = await gateway.info<{ esa: { port: number } }>();
+  const user = (n: number) => new SideUser(esa.port, n % 2 ? "token-alpha" : "token-all", n % 2 ? "alpha-" : null);
+  const users = Array.from({ length: 24 }, (_, n) => user(n));
+  await until(() => new Set(users.map(({ edge }) => edge)).size === WORKERS, "every worker has some");
+  const stranger = new SideUser(esa.port, "token-none", "none-");
+  await until(() => stranger.visitor.closed !== null, "who may see none is refused");
+  expect(stranger.visitor.last.errorCode).toBe("NOT_AUTHORIZED");
+
+  await Bun.sleep(500);
+  exchange.publishSport("ccm", systemClock.wall(), [
+    { eventId: "3", marketId: "1.2", fixtureInfo: { eventStatus: "x" } },
+  ]);
+  const account = exchange.orders.account("stage");
+  const allRight = () =>
+    until(
+      () => users.every(({ orders, view }) => String(orders) === String(truth(account, view))),
+      "all orders are right",
+    );
+  punters.stop();
+  world.stop();
+  await allRight();
+  expect(
+    truth(account, { sees: (ref) => ref.startsWith("alpha-"), overall: false, strategies: true }).length,
+  ).toBeGreaterThan(3);
+  const punted = users.filter((_, n) => n % 2 === 0);
+  await until(() => punted.every(({ sports }) => sports.length === 2), "both games have come to all who may see them");
+
+  const heard = users.map(({ visitor }) => visitor.messages.length);
+  process.kill(gateway.pids.ingest as number, "SIGKILL");
+  const later = (n: number) => (users[n] as SideUser).visitor.messages.slice(heard[n]);
+  await until(() => users.every((_, n) => later(n).some(({ status }) => status === 503)), "all hear 503");
+  punters.start();
+  await until(() => users.every((_, n) => later(n).some(({ ct }) => ct === "SUB_IMAGE")), "and then everything anew");
+  exchange.publishSport("rcm", systemClock.wall(), [{ id: "28587288.1650", mid: "1.1", rpc: { g: "2f" } }]);
+  punters.stop();
+  await allRight();
+  await until(() => punted.every(({ sports }) => sports.some((word) => word.includes("2f"))), "races go on");
+  for (const { visitor } of users) {
+    expect(visitor.closed).toBeNull();
+    visitor.leave();
+  }
+}, 60_000);
