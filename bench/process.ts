@@ -9,36 +9,73 @@ const LINE_MS_MAX = 60_000;
 /** After this, what was asked to end is ended. */
 const STOP_MS_MAX = 10_000;
 const TICKS_PER_SECOND = 100;
+/** What is told of a process that went wrong. */
+const TAIL_LINES = 20;
 
 /** A script as a process of its own, that can be asked what it used. */
 export class Process {
+  static readonly #running = new Set<Process>();
   readonly #child: ChildProcess;
   readonly lines: string[] = [];
   readonly #waiting = new Set<() => void>();
+  readonly #over: Promise<void>;
+  #isOver = false;
 
-  /** `command`: what runs the script, by default the Bun that runs us. */
-  constructor(script: string, args: readonly string[], command = process.execPath) {
-    this.#child = spawn(command, [script, ...args], { cwd: ROOT, stdio: ["pipe", "pipe", "pipe"] });
+  /** `command`: what runs the script, by default the Bun that runs us. `heard`: each line that it says. */
+  constructor(
+    script: string,
+    args: readonly string[],
+    command = process.execPath,
+    heard: (line: string) => void = () => {},
+  ) {
+    // Should we be killed, a process of Oddswire ends with us.
+    const env = { ...process.env, ODDSWIRE_LAUNCHER: String(process.pid) };
+    this.#child = spawn(command, [script, ...args], { cwd: ROOT, env, stdio: ["pipe", "pipe", "pipe"] });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       createInterface({ input: stream as NonNullable<typeof stream> }).on("line", (line) => {
         this.lines.push(line);
+        heard(line);
         for (const look of this.#waiting) look();
       });
     }
+    Process.#running.add(this);
+    this.#over = once(this.#child, "close").then(() => {
+      Process.#running.delete(this);
+      this.#isOver = true;
+      for (const look of this.#waiting) look();
+    });
   }
 
-  /** The first line that matches; rejects when none comes in time. */
+  /** Ends all there are, the last first. */
+  static async stopAll(): Promise<void> {
+    for (const process of [...Process.#running].reverse()) await process.stop();
+  }
+
+  /** Resolves when it has ended and said everything. */
+  over(): Promise<void> {
+    return this.#over;
+  }
+
+  /** What it was, how it is, and the last that it said. */
+  get tail(): string {
+    const { spawnargs, signalCode, exitCode } = this.#child;
+    const end = this.#isOver ? `ended (${signalCode ?? exitCode})` : "runs";
+    return [`${spawnargs.slice(1).join(" ")} ${end}:`, ...this.lines.slice(-TAIL_LINES)].join("\n");
+  }
+
+  /** The first line that matches; rejects when none comes in time, or it ends before. */
   line(pattern: RegExp, from = 0): Promise<string> {
     return new Promise((resolve, reject) => {
       const look = () => {
         const found = this.lines.slice(from).find((line) => pattern.test(line));
-        if (found === undefined) return;
+        if (found === undefined && !this.#isOver) return;
         clearTimeout(timer);
         this.#waiting.delete(look);
-        resolve(found);
+        if (found === undefined) reject(new Error(`no line ${pattern}: ${this.tail}`));
+        else resolve(found);
       };
       const timer = setTimeout(
-        () => reject(new Error(`no line ${pattern} in ${LINE_MS_MAX} ms:\n${this.lines.join("\n")}`)),
+        () => reject(new Error(`no line ${pattern} in ${LINE_MS_MAX} ms: ${this.tail}`)),
         LINE_MS_MAX,
       );
       this.#waiting.add(look);
@@ -85,17 +122,14 @@ export class Process {
 
   #read(name: string): string {
     const { pid, exitCode, signalCode } = this.#child;
-    if (exitCode !== null || signalCode !== null)
-      throw new Error(
-        `${this.#child.spawnargs.join(" ")} ended (${signalCode ?? exitCode}):\n${this.lines.join("\n")}`,
-      );
+    if (exitCode !== null || signalCode !== null) throw new Error(this.tail);
     return readFileSync(`/proc/${pid}/${name}`, "utf8");
   }
 }
 
 /** `oddswire …` as a process of its own. */
 export class Oddswire extends Process {
-  constructor(args: readonly string[]) {
-    super("src/main.ts", args);
+  constructor(args: readonly string[], heard?: (line: string) => void) {
+    super("src/main.ts", args, process.execPath, heard);
   }
 }

@@ -3,10 +3,23 @@ export interface Row {
   readonly name: string;
   readonly values: Readonly<Record<string, string | number>>;
   readonly passed: boolean;
+  /** What each run gave, where there were several; kept with the result. */
+  readonly runs?: readonly (number | null)[];
+  /** For the chart of the page. */
+  readonly bar?: Bar;
+}
+
+/** A measure that must stay below a limit: each run's, and each of what is measured beside it. */
+export interface Bar {
+  readonly ours: readonly number[];
+  readonly limit: number;
+  readonly other?: { readonly name: string; readonly values: readonly number[] };
 }
 
 export interface Report {
   readonly bench: string;
+  /** What was measured and how, for the page; absent: it stands with the page. */
+  readonly about?: string;
   readonly rows: readonly Row[];
 }
 
@@ -18,7 +31,7 @@ export function table(rows: readonly Row[]): string {
     ...rows.map((row) => [
       row.name,
       ...columns.map((column) => shown(row.values[column])),
-      row.passed ? "ok" : "MISSED",
+      row.passed ? (row.values["to reach"] === "" ? "" : "ok") : "MISSED",
     ]),
   ];
   const widths = cells[0]?.map((_, i) => Math.max(...cells.map((line) => line[i]?.length ?? 0))) ?? [];
