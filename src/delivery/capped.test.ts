@@ -101,6 +101,45 @@ describe("who may have so many bytes a second", () => {
     rig.hub.stop();
   });
 
+  test("whose socket is full then, hears of it as soon as there is room", () => {
+    const rig = new Rig();
+    rig.send(["1.1", "1.2", "1.3"].map((id) => image(id)));
+    const { user, news } = capped(rig, 1024);
+    user.room = 100;
+    spend(rig, user);
+    rig.send([change("1.2", { marketDefinition: definition({ status: "SUSPENDED" }) })]);
+    rig.send([change("1.3", { marketDefinition: definition({ status: "SUSPENDED" }) })]);
+    rig.send([change("1.3", { marketDefinition: definition() })]);
+    news();
+    user.drain(Number.POSITIVE_INFINITY);
+    const [big, stop, ...more] = news();
+    const idsOf = (message: Message | undefined) => message?.mc?.map(({ id }) => id);
+    expect([idsOf(big), idsOf(stop), stop?.clk, more.length]).toEqual([["1.1"], ["1.2"], undefined, 0]);
+    rig.clock.advance(20_000);
+    agree(user.books, rig.truth, {});
+    rig.hub.stop();
+  });
+
+  test("and where it is held in the middle of catching up, of what stopped since that began", () => {
+    const rig = new Rig({ segmentBytesMax: 1024 });
+    const ids = Array.from({ length: 100 }, (_, i) => `1.${i}`);
+    rig.send(ids.map((id) => image(id)));
+    const { user, news } = capped(rig, 5000);
+    user.room = 10;
+    rig.send([ltp("1.0", 2)]);
+    rig.send(ids.map((id) => ltp(id, 3)));
+    user.drain(1100);
+    expect(user.session.held).toBe(false);
+    rig.send([change("1.0", { marketDefinition: definition({ status: "SUSPENDED" }) })]);
+    news();
+    user.drain(Number.POSITIVE_INFINITY);
+    expect(user.session.held).toBe(true);
+    expect(user.books.get("1.0")?.state()).toMatchObject({ status: "SUSPENDED" });
+    rig.clock.advance(20_000);
+    agree(user.books, rig.truth, {});
+    rig.hub.stop();
+  });
+
   test("borrows for that up to the overdraft; what finds no credit comes first when the allowance is back", () => {
     const rig = new Rig();
     const name = "x".repeat(4000);

@@ -36,10 +36,11 @@ export class CatchUpWriter {
 
   /**
    * Tells somebody whose allowance is spent of markets that stopped, on credit: each with all that it missed of it and without a clk, as other markets may have
-   * changed before. What finds no credit is told first when the allowance is back.
+   * changed before. What finds no credit is told first when the allowance is back. False: the socket is full, and nothing was told.
    */
-  overtake(session: Session, stops: readonly (readonly [Subscription, Book])[]): void {
-    if (!session.outbox.isClear || session.allowance === null) return;
+  overtake(session: Session, stops: readonly (readonly [Subscription, Book])[]): boolean {
+    if (session.allowance === null) return true;
+    if (!session.outbox.isClear) return false;
     const hub = this.#hub;
     const now = hub.clock.monotonic();
     this.#out.clear();
@@ -55,6 +56,7 @@ export class CatchUpWriter {
       this.#frame(subscription, text);
     }
     if (this.#out.length > 0) session.outbox.send(this.#out.bytes.subarray(0, this.#out.length));
+    return true;
   }
 
   /** Collects entries up to a message's size; true when the pass has no more. */

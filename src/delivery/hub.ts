@@ -18,6 +18,7 @@ import { cadenceFor, SLOTS_MAX } from "./cadence.ts";
 import { CatchUpWriter } from "./catchup.ts";
 import { clkOf, epochOf, initialClkOf, sequenceOf, type Terms, TermsInUse } from "./contract.ts";
 import { Flush, prefixOf } from "./flush.ts";
+import { HeldStops } from "./held-stops.ts";
 import type { Outlet } from "./outlet.ts";
 import { Roll } from "./roll.ts";
 import { Session } from "./session.ts";
@@ -82,6 +83,7 @@ export class Hub implements Follower {
   /** One timer for everybody: of subscriptions for their heartbeats, of sessions until their allowance is back. */
   readonly #wheel: Wheel<Subscription | Session>;
   readonly #catchUp: CatchUpWriter;
+  readonly #heldStops: HeldStops;
   /** The exchange's last word, heartbeats included: its publish time, and when it was heard (monotonic). */
   #heardPt = 0;
   #heardAt = 0;
@@ -111,6 +113,7 @@ export class Hub implements Follower {
     });
     this.#wheel = new Wheel(this.clock, (due) => (due instanceof Session ? this.#allow(due) : this.#heartbeat(due)));
     this.#catchUp = new CatchUpWriter(this);
+    this.#heldStops = new HeldStops(this.cache, this.#catchUp);
   }
 
   /** Sessions that are not in step, but for those that wait for their allowance. */
@@ -221,28 +224,13 @@ export class Hub implements Follower {
   /** Markets that stopped jump every queue: their complete delta goes out now, without a clk, as other markets may have changed before. */
   #stopAtOnce(): void {
     if (this.#stopped.length === 0) return;
-    if (this.held > 0) this.#stopHeld();
+    if (this.held > 0) this.#heldStops.tell(this.#stopped);
     const views: View[] = [];
     for (const book of this.#stopped) {
       for (const view of Watchers.of(book).views) if (view.beat.cadence > 0) views.push(view);
     }
     this.#stopped.length = 0;
     if (views.length > 0) this.#flush(views, false);
-  }
-
-  /** The same to those whose allowance is spent, who are told of nothing else; but not before the first word of an answer that they wait for. */
-  #stopHeld(): void {
-    const stops = new Map<Session, (readonly [Subscription, Book])[]>();
-    for (const book of this.#stopped) {
-      for (const subscription of Watchers.of(book).views.flatMap((view) => view.subscriptions)) {
-        const { session, catchUp, told } = subscription;
-        if (!session.held || catchUp === null || (told === 0 && !catchUp.begun)) continue;
-        const own = stops.get(session);
-        if (own === undefined) stops.set(session, [[subscription, book]]);
-        else own.push([subscription, book]);
-      }
-    }
-    for (const [session, own] of stops) this.#catchUp.overtake(session, own);
   }
 
   #turn(beat: Beat): void {
@@ -290,6 +278,7 @@ export class Hub implements Follower {
     this.#flushing.clear();
     if (this.#ahead.size > 0 && !this.cache.midGroup) this.#answerAhead();
     for (const session of this.#behind) if (session.outbox.isClear) this.#pump(session);
+    if (this.held > 0) this.#heldStops.sayAll();
   }
 
   #write(session: Session, now: number): void {
@@ -341,6 +330,7 @@ export class Hub implements Follower {
     for (const subscription of [...session.subscriptions]) this.end(subscription);
     if (session.held) this.held--;
     session.held = false;
+    this.#heldStops.forget(session);
     this.sessions.delete(session);
     this.#behind.delete(session);
   }
@@ -494,7 +484,8 @@ export class Hub implements Follower {
 
   drained(session: Session): void {
     if (session.gone || !session.outbox.drained()) return;
-    this.#pump(session);
+    if (session.held) this.#heldStops.say(session);
+    else this.#pump(session);
   }
 
   // ---- being behind, and coming back in step ----
@@ -584,7 +575,7 @@ export class Hub implements Follower {
   #pump(session: Session): void {
     if (session.held) return;
     for (const subscription of session.subscriptions) {
-      while (subscription.catchUp !== null) if (!this.#catchUp.step(subscription)) return;
+      while (subscription.catchUp !== null) if (!this.#catchUp.step(subscription)) return this.#heldStops.say(session);
     }
     session.behindSince = null;
     this.#behind.delete(session);
@@ -604,6 +595,7 @@ export class Hub implements Follower {
     this.holds++;
     this.held++;
     session.held = true;
+    this.#heldStops.begin(session);
     session.behindSince = null;
     this.#behind.delete(session);
     if (session.isOnWheel) return;
@@ -615,6 +607,7 @@ export class Hub implements Follower {
     if (!session.held) return;
     this.held--;
     session.held = false;
+    this.#heldStops.forget(session);
     this.#pumpSoon(session);
   }
 
