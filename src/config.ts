@@ -540,7 +540,7 @@ function contradictions(config: Config): string[] {
   if ((exchange.certFile === undefined) !== (exchange.keyFile === undefined))
     found.push("exchange: certFile and keyFile belong together");
   found.push(...shardMistakes(exchange));
-  found.push(...workerMistakes(config));
+  if (config.workers > 0 && role === "ingest") found.push("workers: role ingest serves no users, so workers 0");
   const { shards, demand } = exchange;
   const connections = (demand.enabled ? demand.connections : Math.max(1, shards.length)) + (orders.enabled ? 1 : 0);
   if (connections > CONNECTIONS_MAX)
@@ -569,16 +569,6 @@ function visitorContradictions(visitors: Config["visitors"], withCertificates: b
   }
   found.push(...sharedOrders(visitors));
   return found;
-}
-
-/** What is held by one process and not handed on to workers yet. */
-function workerMistakes({ workers, role, exchange }: Config): string[] {
-  if (workers === 0) return [];
-  const alone = [
-    ["role ingest", role === "ingest"],
-    ["exchange.demand.enabled", exchange.demand.enabled],
-  ] as const;
-  return alone.flatMap(([what, is]) => (is ? [`workers: ${what} needs one process, so workers 0`] : []));
 }
 
 /** Two streams that both speak for a market would tell its story twice. */

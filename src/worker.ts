@@ -46,7 +46,7 @@ async function startIngest(order: WorkerOrder, log: Log): Promise<Running> {
   const { cache } = books;
   const session = exchangeSession(config.exchange, clock, log);
   const source = await upstreamOf(config, session, clock, log, books.resumeFrom);
-  const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: busAt(folder) });
+  const publisher = new BusPublisher({ cache, clock, log, listen: bunListen, at: busAt(folder), want: source.want });
   const ready = () => isReady(source, cache);
   const { orders, sports } = config;
   const hasSides = orders.enabled || sports.race || sports.cricket;
@@ -89,7 +89,10 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
   const { relayedSides } = await import("./sides.ts");
   const clock = systemClock;
   const cache = new Cache({ epoch: "", clock, ...config.cache });
-  const source = new BusFollower({ name, at: busAt(folder) }, { dial: bunDial, clock, random: systemRandom, log });
+  const source = new BusFollower(
+    { name, at: busAt(folder), demand: config.exchange.demand.enabled },
+    { dial: bunDial, clock, random: systemRandom, log },
+  );
   // For names and lists of orders, which the front asks the exchange's API for.
   const session = exchangeSession(config.exchange, clock, log);
   const edge = edgeNames(config).indexOf(name);

@@ -6,6 +6,8 @@ import { BusFollower } from "../src/cluster/follower.ts";
 import { readBusLine, writeBatchLine } from "../src/cluster/lines.ts";
 import { BusPublisher } from "../src/cluster/publisher.ts";
 import { ChangeBatch } from "../src/market/batch.ts";
+import { Cache } from "../src/market/cache.ts";
+import type { MarketFilter } from "../src/market/filter.ts";
 import { VirtualClock } from "../src/sim/clock.ts";
 import { VirtualNetwork } from "../src/sim/network.ts";
 import { decodeServerLine } from "../src/wire/esa.ts";
@@ -68,6 +70,82 @@ function localBus(seed: number): BusUnderTest {
 }
 
 busContract("local", localBus);
+
+describe("what the users of followers want", () => {
+  const AT = { host: "bus", port: 4440 };
+
+  /** A publisher that notes what is wanted, and followers whose links can be cut. */
+  function stage() {
+    const clock = new VirtualClock();
+    const network = new VirtualNetwork(clock, seededRandom(1), { inFlightBytesMax: 4_096 });
+    const world = { clock, random: seededRandom(2), log: silentLog };
+    const wanted: string[] = [];
+    const want = (filter: MarketFilter) => {
+      const name = JSON.stringify(filter.marketIds);
+      wanted.push(name);
+      return () => void wanted.splice(wanted.indexOf(name), 1);
+    };
+    const cache = new Cache({ epoch: "e", clock, retentionMs: 1_000, forgetMs: 1_000 });
+    const publisher = new BusPublisher({
+      ...world,
+      cache,
+      listen: network.listen,
+      at: AT,
+      heartbeatMs: HEARTBEAT_MS,
+      want,
+    });
+    const follow = (name: string) => {
+      const follower = new BusFollower({ name, at: AT, demand: true }, { ...world, dial: network.dialAs(name) });
+      const ignore = () => {};
+      follower.start({
+        batch: ignore,
+        piece: ignore,
+        syncing: ignore,
+        synced: ignore,
+        settled: ignore,
+        current: ignore,
+        cutOff: ignore,
+        state: ignore,
+      });
+      return follower as BusFollower & { want: NonNullable<BusFollower["want"]> };
+    };
+    return { clock, network, wanted, publisher, follow };
+  }
+
+  test("is wanted of the publisher once for each follower, and until the last of them has gone", () => {
+    const { clock, wanted, follow } = stage();
+    const [a, b] = [follow("a"), follow("b")];
+    // Before there is a connection, and after.
+    const first = a.want({ marketIds: ["1.1"] });
+    clock.advance(100);
+    const second = a.want({ marketIds: ["1.1"] });
+    const other = b.want({ marketIds: ["1.1"] });
+    a.want({ marketIds: ["1.2"] });
+    clock.advance(100);
+    expect(wanted.sort()).toEqual(['["1.1"]', '["1.1"]', '["1.2"]']);
+    for (const release of [first, first, other]) release();
+    clock.advance(100);
+    expect(wanted).toEqual(['["1.1"]', '["1.2"]']);
+    second();
+    clock.advance(100);
+    expect(wanted).toEqual(['["1.2"]']);
+  });
+
+  test("is taken back where a follower is cut off, and said anew when it is back: thousands of wishes through a narrow pipe", () => {
+    const { clock, network, wanted, follow } = stage();
+    const follower = follow("a");
+    clock.advance(100);
+    for (let n = 0; n < 2_000; n++) follower.want({ marketIds: [`1.${n}`] });
+    clock.advance(2_000);
+    expect(new Set(wanted).size).toBe(2_000);
+    network.cut("a");
+    clock.advance(20);
+    expect(wanted).toEqual([]);
+    clock.advance(5_000);
+    expect(wanted.length).toBe(2_000);
+    expect(follower.gaps).toBe(0);
+  });
+});
 
 describe("a line of the bus", () => {
   test("is the batch again, whatever was in it", () => {

@@ -3,6 +3,7 @@ import { systemClock } from "../src/base/clock.ts";
 import { seededRandom } from "../src/base/random.ts";
 import { bunDial } from "../src/edge/sockets.ts";
 import { type ExchangeMessage, Visitor } from "../src/sim/exchange-visitor.ts";
+import { type MarketChange, NaiveBook } from "../src/sim/naive.ts";
 import { NaiveOrders, type OrderEntry, type View } from "../src/sim/naive-orders.ts";
 import { NaiveSports, type SportEntry } from "../src/sim/naive-sports.ts";
 import { orderMethods } from "../src/sim/order-methods.ts";
@@ -215,4 +216,44 @@ test("orders and sports come to the users of every worker, to each what is its o
     expect(visitor.closed).toBeNull();
     visitor.leave();
   }
+}, 60_000);
+
+test("only what users of any worker want is carried, also after the ingest's death", async () => {
+  const house = openHouse();
+  const { exchange, world } = house;
+  const token = "a-token-that-stands";
+  const demand = { enabled: true, connections: 2, graceMs: 300 };
+  const gateway = await house.open({ exchange: { demand }, visitors: [{ name: "ann", token }] });
+  await gateway.ready();
+  const { esa } = await gateway.info<{ esa: { port: number } }>();
+  const ids = world.markets.map(({ id }) => id).slice(0, 12);
+  const visitors = ids.map((id) => {
+    const visitor = new Visitor(bunDial, { host: HOST, port: esa.port });
+    visitor.authenticate("any", token);
+    visitor.subscribe({ marketFilter: { marketIds: [id] }, heartbeatMs: 500 });
+    return visitor;
+  });
+  const state = (image: MarketChange) => {
+    const book = new NaiveBook(image.id);
+    book.apply(image);
+    return JSON.stringify(book.state());
+  };
+  const isRight = (visitor: Visitor, n: number) => {
+    const id = ids[n] as string;
+    return JSON.stringify(visitor.books.get(id)?.state()) === state(exchange.image(id) as MarketChange);
+  };
+  const carried = async () => (await gateway.info<{ feed: { markets: number } }>()).feed.markets;
+  await until(() => visitors.every(isRight), "each has its market");
+  expect(new Set(visitors.map(({ messages }) => messages[0]?.connectionId?.slice(0, 3))).size).toBeGreaterThan(1);
+  expect(await carried()).toBe(ids.length);
+
+  const heard = visitors.map(({ messages }) => messages.length);
+  process.kill(gateway.pids.ingest as number, "SIGKILL");
+  const later = (n: number) => (visitors[n] as Visitor).messages.slice(heard[n]);
+  await until(() => visitors.every((_, n) => later(n).some(({ status }) => status === 503)), "all hear 503");
+  await until(() => visitors.every(isRight) && visitors.every((_, n) => later(n).some(({ mc }) => mc)), "all go on");
+  expect(await carried()).toBe(ids.length);
+  for (const visitor of visitors.slice(4)) visitor.leave();
+  await eventually(async () => (await carried()) === 4);
+  for (const visitor of visitors) visitor.leave();
 }, 60_000);

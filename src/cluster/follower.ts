@@ -4,9 +4,11 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import type { Address, Dial, Socket } from "../base/socket.ts";
 import { ChangeBatch } from "../market/batch.ts";
+import type { MarketFilter } from "../market/filter.ts";
 import type { Follower, Source, SourceState } from "../market/types.ts";
 import { LineReader } from "../wire/lines.ts";
 import { BUS_LINE_BYTES_MAX, BUS_VERSION, type ControlLine, controlLine, readBusLine } from "./lines.ts";
+import { Wishes } from "./wishes.ts";
 
 export interface FollowerOptions {
   /** Who this is, for the publisher's log. */
@@ -14,6 +16,8 @@ export interface FollowerOptions {
   readonly at: Address;
   /** So long without a line is a dead publisher: three of its heartbeats. */
   readonly silenceMs?: number;
+  /** The publisher carries what is wanted: it is to be told. */
+  readonly demand?: boolean;
 }
 
 export interface FollowerWorld {
@@ -25,6 +29,8 @@ export interface FollowerWorld {
 
 const BUS_SILENCE_MS = 3_000;
 const RETRY = { firstMs: 100, maxMs: 1_000 };
+/** More than this waits to be said to the publisher: the connection is begun anew, and all that is still wanted is said once. */
+const UNSAID_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
  * The bus's far end: one more Source. All books come with each connection, then batches, whose numbers must follow each other: after a gap it begins anew.
@@ -41,6 +47,13 @@ export class BusFollower implements Source {
   messages = 0;
   invalidLines = 0;
   gaps = 0;
+  /** Present where only wanted markets are carried: somebody wants these, until the function that comes back is called. */
+  readonly want?: (filter: MarketFilter) => () => void;
+  readonly #wishes = new Wishes((line) => this.#tell(line));
+  /** What the socket did not take yet. */
+  #unsaid: Buffer[] = [];
+  #unsaidBytes = 0;
+  #isOpen = false;
   readonly #options: FollowerOptions;
   readonly #world: FollowerWorld;
   readonly #backoff: Backoff;
@@ -60,6 +73,7 @@ export class BusFollower implements Source {
     this.#options = options;
     this.#world = world;
     this.#backoff = new Backoff(RETRY, world.random);
+    if (options.demand) this.want = (filter) => this.#wishes.want(filter);
   }
 
   /** All books have come once. */
@@ -91,9 +105,14 @@ export class BusFollower implements Source {
     this.#heardAt = this.#world.clock.monotonic();
     const socket: Socket = this.#world.dial(this.#options.at, {
       open: (opened) => {
+        if (this.#socket !== socket) return opened.destroy();
         this.connects++;
-        const join = controlLine({ op: "join", version: BUS_VERSION, name: this.name });
-        opened.write(Buffer.from(join));
+        this.#isOpen = true;
+        this.#tell(controlLine({ op: "join", version: BUS_VERSION, name: this.name }));
+        this.#wishes.sayAll();
+      },
+      drain: () => {
+        if (this.#socket === socket) this.#flush();
       },
       data: (_, bytes) => {
         if (this.#socket === socket) this.#read(reader, bytes);
@@ -184,9 +203,35 @@ export class BusFollower implements Source {
     this.#timer = this.#world.clock.after(ms, () => this.#connect());
   }
 
+  /** To a publisher that is there; one that comes is told everything. */
+  #tell(line: string): void {
+    if (!this.#isOpen) return;
+    const bytes = Buffer.from(line);
+    this.#unsaid.push(bytes);
+    this.#unsaidBytes += bytes.length;
+    if (this.#unsaid.length === 1) this.#flush();
+    if (this.#unsaidBytes > UNSAID_BYTES_MAX) this.#lost("the bus takes no words");
+  }
+
+  #flush(): void {
+    while (this.#unsaid.length > 0) {
+      const first = this.#unsaid[0] as Buffer;
+      const taken = (this.#socket as Socket).write(first);
+      this.#unsaidBytes -= taken;
+      if (taken < first.length) {
+        this.#unsaid[0] = first.subarray(taken);
+        return;
+      }
+      this.#unsaid.shift();
+    }
+  }
+
   #drop(): void {
     const socket = this.#socket;
     this.#socket = null;
+    this.#isOpen = false;
+    this.#unsaid = [];
+    this.#unsaidBytes = 0;
     socket?.destroy();
   }
 

@@ -1,4 +1,5 @@
 import type { ChangeBatch } from "../market/batch.ts";
+import type { MarketFilter } from "../market/filter.ts";
 import type { SourceState } from "../market/types.ts";
 import { writeBatch } from "../wire/changes.ts";
 import { decodeServerLine } from "../wire/esa.ts";
@@ -16,6 +17,8 @@ import type { TextWriter } from "../wire/text.ts";
 export type ControlLine =
   /** From a follower, first of all. */
   | { readonly op: "join"; readonly version: number; readonly name: string }
+  /** From a follower, where only what is wanted is carried: its users want these markets, or none of them does any more. */
+  | { readonly op: "want" | "unwant"; readonly filter: MarketFilter }
   /** Where the numbers stand; all books follow, between the batches that go on. */
   | { readonly op: "hello"; readonly version: number; readonly epoch: string; readonly sequence: number }
   | { readonly op: "synced" }

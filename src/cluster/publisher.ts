@@ -5,10 +5,20 @@ import { ChangeBatch } from "../market/batch.ts";
 import type { Book } from "../market/book.ts";
 import type { Cache } from "../market/cache.ts";
 import { changesSince } from "../market/changes.ts";
+import type { MarketFilter } from "../market/filter.ts";
 import { ALL_FIELDS, LADDER_LEVELS_MAX, type Sink, type SourceState } from "../market/types.ts";
 import { LineReader } from "../wire/lines.ts";
 import { TextWriter } from "../wire/text.ts";
-import { BUS_LINE_BYTES_MAX, BUS_VERSION, controlLine, readBusLine, writeBatchLine, writePieceLine } from "./lines.ts";
+import {
+  BUS_LINE_BYTES_MAX,
+  BUS_VERSION,
+  type BusLine,
+  controlLine,
+  readBusLine,
+  writeBatchLine,
+  writePieceLine,
+} from "./lines.ts";
+import { HeldWishes } from "./wishes.ts";
 
 export interface PublisherOptions {
   readonly cache: Cache;
@@ -20,6 +30,8 @@ export interface PublisherOptions {
   readonly heartbeatMs?: number;
   /** A follower that is further behind than this is dropped: it comes back and begins anew. */
   readonly backlogBytesMax?: number;
+  /** Where only what is wanted is carried: told what followers' users want, until the function that comes back is called. */
+  readonly want?: ((filter: MarketFilter) => () => void) | undefined;
 }
 
 export const BUS_HEARTBEAT_MS = 1_000;
@@ -101,7 +113,8 @@ export class BusPublisher implements Sink {
   }
 
   #accept(socket: Socket): SocketHandler {
-    const { cache, clock, log, backlogBytesMax = 64 * 1024 * 1024 } = this.#options;
+    const { cache, clock, log, backlogBytesMax = 64 * 1024 * 1024, want } = this.#options;
+    const wishes = want === undefined ? null : new HeldWishes(want);
     const link = new FollowerLink(socket, cache, clock, backlogBytesMax, {
       joined: (name) => {
         this.joins++;
@@ -112,7 +125,9 @@ export class BusPublisher implements Sink {
         log.info({ follower: name, followers: this.#followers.size }, "a follower joined");
         return this.#stateLine();
       },
+      wishes,
       left: (why) => {
+        wishes?.releaseAll();
         this.#waiting.delete(link);
         if (!this.#followers.delete(link)) return;
         this.drops++;
@@ -145,6 +160,8 @@ interface LinkKeeper {
   /** It is to be sent batches from now on; gives the line that says how the source is doing. */
   joined(name: string): string;
   left(why: string): void;
+  /** What its users want; null where everything is carried. */
+  readonly wishes: HeldWishes | null;
 }
 
 /** One follower's connection. */
@@ -176,15 +193,26 @@ class FollowerLink implements SocketHandler {
 
   data(_: Socket, bytes: Uint8Array): void {
     const fits = this.#lines.push(bytes, (chunk, start, end) => {
-      const read = readBusLine(chunk, start, end, this.#batch);
-      if (read.kind !== "control" || read.line.op !== "join" || this.#state !== "new")
-        return this.drop("it said what no follower says");
-      if (read.line.version !== BUS_VERSION) return this.drop(`it speaks version ${read.line.version}`);
-      this.name = read.line.name;
-      this.#state = "asked";
-      this.goOn();
+      if (this.#state !== "gone") this.#heard(readBusLine(chunk, start, end, this.#batch));
     });
     if (!fits) this.drop("a line without end");
+  }
+
+  #heard(read: BusLine): void {
+    if (read.kind !== "control") return this.drop("it said what no follower says");
+    const { line } = read;
+    if (line.op === "join" && this.#state === "new") return this.#join(line.version, line.name);
+    const { wishes } = this.#keeper;
+    if (line.op === "want" && this.#state !== "new") wishes?.hold(line.filter);
+    else if (line.op === "unwant" && this.#state !== "new") wishes?.release(line.filter);
+    else this.drop("it said what no follower says");
+  }
+
+  #join(version: number, name: string): void {
+    if (version !== BUS_VERSION) return this.drop(`it speaks version ${version}`);
+    this.name = name;
+    this.#state = "asked";
+    this.goOn();
   }
 
   drain(): void {
