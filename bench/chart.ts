@@ -1,7 +1,7 @@
 import { median, type Report } from "./table.ts";
 
-const WIDTH = 860;
-const LABELS = 300;
+const WIDTH = 900;
+const LABELS = 350;
 const NUMBERS = 190;
 const TOP = 34;
 const BAR = 14;
