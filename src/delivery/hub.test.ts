@@ -127,6 +127,23 @@ describe("cadence", () => {
     rig.hub.stop();
   });
 
+  test("a market that was still for ever so long is told by what changed, whatever books have forgotten of when", () => {
+    const rig = new Rig();
+    const atb = Array.from({ length: 10 }, (_, i) => [2 + i, 5]);
+    rig.send([change("1.1", { img: true, marketDefinition: definition(), rc: [{ id: 5, atb }] }), image("1.2")]);
+    const users = [0, 50].map((conflateMs) => {
+      const user = rig.join();
+      user.session.subscribe(user.request(1, { conflateMs, filter: { marketIds: ["1.1"] } }));
+      return user;
+    });
+    for (let i = 0; i < 66_000; i++) rig.send([change("1.2", { tv: i })]);
+    const rc = [{ id: 5, atb: [[4, 7]] }];
+    rig.send([change("1.1", { rc })]);
+    rig.clock.advance(100);
+    for (const { messages } of users) expect(messages.at(-1)?.mc).toEqual([change("1.1", { rc })]);
+    rig.hub.stop();
+  });
+
   test("a suspension does not wait for it, comes whole, and claims nothing by a clk", () => {
     const rig = new Rig();
     rig.send([image("1.1"), image("1.2")]);

@@ -194,7 +194,11 @@ export class Hub implements Follower {
   #touched(book: Book): void {
     this.#roll.touched(book);
     if (book.suspended === this.cache.sequence) this.#stopped.push(book);
-    for (const view of Watchers.of(book).views) view.beat.touch(view);
+    for (const view of Watchers.of(book).views) {
+      // Nothing changed before, since it was told: of what was long ago, books no longer know when.
+      if (view.touches === 0) view.sent = Math.max(view.sent, this.cache.sequence - 1);
+      view.beat.touch(view);
+    }
   }
 
   #lost(): void {
