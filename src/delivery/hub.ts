@@ -392,6 +392,7 @@ export class Hub implements Follower {
     this.#roll.enter(subscription, books);
     this.#answer(subscription);
     if (this.#isAhead(subscription)) this.#ahead.set(subscription, AHEAD_HEARTBEATS);
+    else subscription.asked = null;
     this.#wheel.add(subscription, request.heartbeatMs);
     if (accepted !== undefined) this.say(session, accepted);
     this.#pumpSoon(session);
@@ -503,7 +504,6 @@ export class Hub implements Follower {
 
   #answer(subscription: Subscription): void {
     const resumed = this.#resumable(subscription);
-    subscription.asked = null;
     subscription.begin(resumed === null ? "image" : "resume", resumed ?? 0, this.cache.sequence);
     if (resumed === null) this.images++;
     else this.resumes++;
@@ -529,6 +529,7 @@ export class Hub implements Follower {
       this.#ahead.delete(subscription);
       if (subscription.ended) continue;
       this.#answer(subscription);
+      subscription.asked = null;
       this.#markBehind(subscription.session);
     }
   }
