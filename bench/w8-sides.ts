@@ -25,8 +25,8 @@ export interface Served {
   readonly messages: number;
   /** One more flush to everybody. */
   publish(): void;
-  /** Books that the first user, who was told what is in this file, has wrong; null where there are none. */
-  wrongBooks(file: string): string[] | null;
+  /** Of a user who was told what is in this file, a message a line: how many books it has, and which of them are wrong. Null: there are none. */
+  readonly books: ((file: string) => { readonly checked: number; readonly wrong: readonly string[] }) | null;
   stop(): Promise<void>;
 }
 
@@ -68,7 +68,7 @@ export function oddswireSide(makeFeed: () => Feed, fields: readonly string[], us
         hello: hello.map((request) => `${JSON.stringify(request)}\n`).join(""),
         messages: 1,
         publish: () => feed.flush(),
-        wrongBooks: (told) => feed.wrongBooks(told),
+        books: (told) => ({ checked: feed.marketIds.length, wrong: feed.wrongBooks(told) }),
         stop,
       };
     } catch (error) {
@@ -152,7 +152,7 @@ function natsSide(binary: string, messages: readonly string[]): Side {
       hello: `${said}SUB prices 1\r\nPING\r\n`,
       messages: messages.length,
       publish: () => void publisher.write(flush),
-      wrongBooks: () => null,
+      books: null,
       stop: () => over(publisher, process),
     };
   };
@@ -174,7 +174,7 @@ async function served(
     ...what,
     process,
     publish: () => process.say("flush"),
-    wrongBooks: () => null,
+    books: null,
     stop: () => process.stop(),
   };
 }

@@ -1,267 +1,159 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Workload } from "../src/load/workload.ts";
-import { Process } from "./process.ts";
+import type { BenchOptions } from "./options.ts";
 import { median, type Report, type Row } from "./table.ts";
 import { Feed } from "./w8-feed.ts";
 import { installed, PEERS } from "./w8-peers.ts";
-import { floorSide, oddswireSide, peerSide, type Served, type Side } from "./w8-sides.ts";
-import { type BenchWorkload, WORKLOADS } from "./workloads.ts";
+import { compiled, type Outcome, race, sample } from "./w8-race.ts";
+import { floorSide, oddswireSide, peerSide, type Side } from "./w8-sides.ts";
+import { WORKLOADS } from "./workloads.ts";
 
 const USERS = 10_000;
 const ROUNDS = 5;
 /** What is compared with is not what must hold. */
 const PEER_ROUNDS_MAX = 3;
-const SECONDS = 5;
-const WARM_UP_SECONDS = 2;
+/** Of each, in a round. */
+const SECONDS = 4;
 /** Users that take more of their core than this measure themselves. */
 const USERS_CPU_MAX = 0.9;
 const OF_THE_FLOOR_MIN = 0.7;
-/** Enough to know what a message looks like. */
-const SAMPLE = { users: 10, flushes: 5 } as const;
-const OURS = "Oddswire";
-const FLOOR = fileURLToPath(new URL("floor/", import.meta.url));
 
-/** How it is run otherwise than as it should be: to see that it works. */
-interface Options {
-  readonly runs?: number;
-  readonly seconds?: number;
-  readonly users?: number;
-  readonly peers?: boolean;
-}
-
-type Progress = (text: string) => void;
+const ABOUT =
+  "As many flushes to 10,000 users as one core gives, (a) with one market change, (b) with ten in one frame. The floor is a C program (`bench/floor/`): one thread, epoll, and the very bytes that Oddswire sends, " +
+  "one write a user and flush, without any gateway. Oddswire is `oddswire serve` as anybody runs it, one process, fed by the simulated exchange; users have one market or ten, conflateMs 0. " +
+  "The peers broadcast the same message; where it is ten changes, also as ten messages, which is what they send that merge nothing. All users are one C program, the same for everybody: it decodes each frame and holds each message " +
+  "against what the first user of that server got; the first user's books are held against the exchange's at the end. Everybody is raced against a floor of its own, both up at once and busy in turn, a second each; " +
+  "the next flush goes out when the last has arrived at everybody, so that each is a write a user. A flush is one user's. CPU: the server's own user and system time, all its threads; a round is four seconds of each; medians. " +
+  "The exchange, the users and whatever else is going on share the two cores.";
 
 interface Load {
   readonly name: string;
-  readonly workload: BenchWorkload & { readonly users: Workload };
+  readonly workload: string;
   /** Of each market so many runners change. */
   readonly runners: number;
   readonly changes: number;
 }
 
 const LOADS: readonly Load[] = [
-  { name: "(a) 1 change", workload: workload("W8a"), runners: 1, changes: 1 },
-  { name: "(b) 10 changes", workload: workload("W8b"), runners: 3, changes: 10 },
+  { name: "(a) 1 change", workload: "W8a", runners: 1, changes: 1 },
+  { name: "(b) 10 changes", workload: "W8b", runners: 3, changes: 10 },
 ];
 
-interface Measured {
-  /** A flush handed over to one user, whatever it is made of. */
-  readonly flushesPerCoreSecond: number;
-  readonly bytesPerFlush: number;
-  readonly cpu: number;
-  readonly usersCpu: number;
-  /** Messages that were not what the first user got, and books of the first user that are not the exchange's. */
-  readonly wrong: number;
-  readonly booksChecked: boolean;
-}
+type Progress = (text: string) => void;
+/** Races somebody against the floor; `roundsMax`: no more rounds than that. */
+type Race = (side: Side, roundsMax: number) => Promise<{ readonly floor: Outcome; readonly other: Outcome }>;
 
-/** Somebody in the race of a load, and how it went so far. */
-interface Runner {
-  readonly name: string;
-  readonly side: Side | null;
-  /** Why there is nobody. */
-  readonly missing: string;
-  readonly roundsMax: number;
-  readonly measured: Measured[];
-}
-
-/** As many flushes to 10,000 users as one core gives: the floor, the gateway and the peers in turn, with the same bytes, read by the same program. */
+/** The floor, the gateway and the peers with the same bytes to the same users. */
 export async function w8(
   _files: readonly string[],
   progress: Progress,
-  { runs = ROUNDS, seconds = SECONDS, users = USERS, peers = true }: Options = {},
+  { runs = ROUNDS, seconds = SECONDS, users = USERS }: BenchOptions = {},
 ): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), "oddswire-w8-"));
   try {
-    const bench = new Bench(folder, users, seconds);
+    const programs = compiled(folder);
     const rows: Row[] = [];
     for (const load of LOADS) {
-      const runners = await bench.runners(load, peers, progress);
-      for (let round = 1; round <= runs; round++) {
-        for (const { name, side, roundsMax, measured } of runners) {
-          if (side === null || round > roundsMax) continue;
-          progress(`${load.name}, round ${round} of ${runs}: ${name}`);
-          measured.push(await bench.turn(side));
-        }
-      }
-      rows.push(...runners.map((runner) => row(load, runner, runners[0] as Runner)));
+      const gateway = gatewaySide(load, users);
+      progress(`${load.name}: what a message looks like`);
+      const message = await sample(gateway, programs, folder);
+      const against: Race = async (side, roundsMax) => {
+        const options = { users, rounds: Math.min(runs, roundsMax), seconds };
+        const [floor, other] = await race([floorSide(programs.floor, message), side], options, programs, folder);
+        return { floor: floor as Outcome, other: other as Outcome };
+      };
+      rows.push(...(await ours(load, gateway, against, progress)));
+      rows.push(...(await peers(load, message.toString("latin1"), against, progress)));
     }
-    return { bench: "W8", rows };
+    return { bench: "W8", about: ABOUT, rows };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function workload(name: string): BenchWorkload & { readonly users: Workload } {
-  const found = WORKLOADS[name];
-  if (found?.users == null) throw new Error(`there is no workload ${name} with users`);
-  return { ...found, users: found.users };
+function gatewaySide({ workload, runners }: Load, users: number): Side {
+  const found = WORKLOADS[workload];
+  if (found?.users == null) throw new Error(`there is no workload ${workload} with users`);
+  const { feed, users: crowd } = found;
+  return oddswireSide(() => new Feed(feed, runners), (crowd as Workload).fields, users);
 }
 
-class Bench {
-  readonly #folder: string;
-  readonly #users: number;
-  readonly #seconds: number;
-  readonly #programs: { readonly floor: string; readonly users: string };
-
-  constructor(folder: string, users: number, seconds: number) {
-    this.#folder = folder;
-    this.#users = users;
-    this.#seconds = seconds;
-    this.#programs = { floor: compiled("floor", folder), users: compiled("users", folder) };
-  }
-
-  /** The floor comes first and the gateway second, so that each round has them one after the other. */
-  async runners({ workload, runners, changes }: Load, peers: boolean, progress: Progress): Promise<Runner[]> {
-    const feed = () => new Feed(workload.feed, runners);
-    const gateway = oddswireSide(feed, workload.users.fields, this.#users);
-    progress("what a message looks like");
-    const message = await this.#sample(gateway);
-    const ours = [runner("floor", floorSide(this.#programs.floor, message)), runner(OURS, gateway)];
-    return peers ? [...ours, ...(await peerRunners(message.toString("latin1"), changes, progress))] : ours;
-  }
-
-  /** A fresh server and fresh users: nothing is left of the turn before. */
-  async turn(side: Side): Promise<Measured> {
-    const users = this.#users;
-    const { served, crowd, kept } = await this.#start(side, users);
-    try {
-      await drive(served, crowd, WARM_UP_SECONDS);
-      const from = mark(served, crowd);
-      const flushes = await drive(served, crowd, this.#seconds);
-      const to = mark(served, crowd);
-      const { messages, bytes, wrong } = JSON.parse(await crowd.ask("end")) as Record<string, number>;
-      const books = served.wrongBooks(kept);
-      const seconds = to.at - from.at;
-      return {
-        flushesPerCoreSecond: (flushes * users) / (to.cpu - from.cpu),
-        bytesPerFlush: ((bytes as number) / (messages as number)) * served.messages,
-        cpu: (to.cpu - from.cpu) / seconds,
-        usersCpu: (to.usersCpu - from.usersCpu) / seconds,
-        wrong: (wrong as number) + (books?.length ?? 0),
-        booksChecked: books !== null,
-      };
-    } finally {
-      await crowd.stop();
-      await served.stop();
-    }
-  }
-
-  async #sample(side: Side): Promise<Buffer> {
-    const { served, crowd, kept } = await this.#start(side, SAMPLE.users);
-    try {
-      for (let i = 0; i < SAMPLE.flushes; i++) await flush(served, crowd);
-      await crowd.ask("end");
-      return Buffer.from(readFileSync(kept, "latin1").trimEnd().split("\n").at(-1) as string, "latin1");
-    } finally {
-      await crowd.stop();
-      await served.stop();
-    }
-  }
-
-  async #start(side: Side, users: number): Promise<{ served: Served; crowd: Process; kept: string }> {
-    const served = await side(this.#folder);
-    const [hello, kept] = [join(this.#folder, "hello"), join(this.#folder, "kept")];
-    writeFileSync(hello, served.hello);
-    const { port, path, dialect, messages } = served;
-    const args = [path, users, messages, dialect, hello, kept].map(String);
-    const crowd = new Process(String(port), args, this.#programs.users);
-    try {
-      await crowd.line(/^ready$/);
-      return { served, crowd, kept };
-    } catch (error) {
-      await crowd.stop();
-      await served.stop();
-      throw error;
-    }
-  }
-}
-
-function runner(name: string, side: Side): Runner {
-  return { name, side, missing: "", roundsMax: Number.POSITIVE_INFINITY, measured: [] };
+async function ours(load: Load, gateway: Side, against: Race, progress: Progress): Promise<Row[]> {
+  progress(`${load.name}: Oddswire`);
+  const { floor, other } = await against(gateway, Number.POSITIVE_INFINITY);
+  const ratios = ratiosOf(floor, other);
+  const row = rowOf(load, "Oddswire", other, ratios);
+  const isReached = other.booksChecked !== null && median(ratios) >= OF_THE_FLOOR_MIN;
+  return [
+    rowOf(load, "floor", floor, ratiosOf(floor, floor)),
+    {
+      ...row,
+      values: { ...row.values, "to reach": `≥ ${OF_THE_FLOOR_MIN}` },
+      passed: row.passed && isReached,
+      runs: ratios,
+      bar: { ours: ratios.map((ratio) => 1 / ratio), limit: 1 / OF_THE_FLOOR_MIN },
+    },
+  ];
 }
 
 /** With the whole message; and where it tells of several changes, with a message each too. */
-async function peerRunners(message: string, changes: number, progress: Progress): Promise<Runner[]> {
-  const runners: Runner[] = [];
+async function peers(load: Load, message: string, against: Race, progress: Progress): Promise<Row[]> {
+  const rows: Row[] = [];
   for (const peer of PEERS) {
-    progress(`${peer.name} ${peer.version}`);
+    const name = `${peer.name} ${peer.version}`;
+    progress(`${load.name}: ${name}`);
     const place = await installed(peer);
-    for (const messages of changes === 1 ? [[message]] : [[message], apart(message)]) {
-      const name = `${peer.name} ${peer.version}${messages.length > 1 ? `, ${messages.length} messages` : ""}`;
-      const there = place.kind === "there" ? peerSide(peer, place.at, messages) : null;
-      const missing = place.kind === "there" ? "" : place.why;
-      runners.push({ name, side: there, missing, roundsMax: PEER_ROUNDS_MAX, measured: [] });
+    if (place.kind === "missing") {
+      rows.push({
+        name: `${load.name}: ${name}`,
+        values: { "flushes/core-s": place.why, "to reach": "" },
+        passed: true,
+      });
+      continue;
+    }
+    for (const messages of load.changes === 1 ? [[message]] : [[message], apart(message)]) {
+      const { floor, other } = await against(peerSide(peer, place.at, messages), PEER_ROUNDS_MAX);
+      const how = messages.length === 1 ? "" : `, ${messages.length} messages`;
+      rows.push(rowOf(load, `${name}${how}`, other, ratiosOf(floor, other)));
     }
   }
-  return runners;
+  return rows;
 }
 
-/** The messages that peers which merge nothing would send: a change each. */
+/** The messages of who merges nothing: a change each. */
 function apart(message: string): string[] {
-  const { mc, ...head } = JSON.parse(message) as { mc: object[] };
+  const { mc, ...head } = JSON.parse(message) as { readonly mc: readonly object[] };
   return mc.map((change) => JSON.stringify({ ...head, mc: [change] }));
 }
 
-function compiled(name: string, folder: string): string {
-  const program = join(folder, name);
-  try {
-    execFileSync("gcc", ["-O2", "-o", program, `${FLOOR}${name}.c`], { stdio: ["ignore", "ignore", "pipe"] });
-  } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT")
-      throw new Error(
-        "the floor of W8 is a C program: install gcc and the C library's headers (Debian: gcc libc6-dev)",
-      );
-    throw error;
-  }
-  return program;
+function ratiosOf(floor: Outcome, other: Outcome): number[] {
+  return other.rounds.map(({ flushes, cpu }, i) => {
+    const beside = floor.rounds[i] as (typeof floor.rounds)[number];
+    return flushes / cpu / (beside.flushes / beside.cpu);
+  });
 }
 
-/** A flush after another, each when the one before has arrived at everybody; returns how many they were. */
-async function drive(served: Served, crowd: Process, seconds: number): Promise<number> {
-  let flushes = 0;
-  for (const until = performance.now() + seconds * 1_000; performance.now() < until; flushes++)
-    await flush(served, crowd);
-  return flushes;
-}
-
-async function flush(served: Served, crowd: Process): Promise<void> {
-  const arrived = crowd.line(/^done/, crowd.lines.length);
-  served.publish();
-  await arrived;
-}
-
-function mark({ process }: Served, crowd: Process): { at: number; cpu: number; usersCpu: number } {
-  return { at: performance.now() / 1_000, cpu: process.cpuSeconds(), usersCpu: crowd.cpuSeconds() };
-}
-
-function row(load: Load, { name, missing, measured }: Runner, floor: Runner): Row {
-  const title = `${load.name}: ${name}`;
-  if (measured.length === 0) return { name: title, values: { "flushes/core-s": missing }, passed: true };
-  const of = (value: (measured: Measured) => number) => median(measured.map(value));
-  const rates = measured.map(({ flushesPerCoreSecond }) => flushesPerCoreSecond);
-  const ratios = rates.map((rate, i) => rate / (floor.measured[i] as Measured).flushesPerCoreSecond);
-  const isOurs = name === OURS;
-  const wrong = measured.reduce((sum, each) => sum + each.wrong, 0);
-  const usersCpu = Math.max(...measured.map((each) => each.usersCpu));
+function rowOf(load: Load, name: string, outcome: Outcome, ratios: readonly number[]): Row {
+  const { users, rounds, wrong, booksChecked, bytesPerFlush } = outcome;
+  const rates = rounds.map(({ flushes, cpu }) => (flushes * users) / cpu);
+  const usersCpu = Math.max(...rounds.map((round) => round.usersCpu / round.seconds));
   return {
-    name: title,
+    name: `${load.name}: ${name}`,
     values: {
       "flushes/core-s": median(rates),
       "least to most": `${thousands(Math.min(...rates))} to ${thousands(Math.max(...rates))}`,
-      "× floor": `${spread(ratios)}${isOurs ? `, ≥ ${OF_THE_FLOOR_MIN}` : ""}`,
+      "× floor": spread(ratios),
+      "to reach": "",
       "changes/core-s": median(rates) * load.changes,
-      "bytes a flush": Math.round(of(({ bytesPerFlush }) => bytesPerFlush)),
-      "CPU, cores": of(({ cpu }) => cpu),
+      "bytes a flush": Math.round(bytesPerFlush),
+      "CPU, cores": median(rounds.map(({ cpu, seconds }) => cpu / seconds)),
       "users' CPU": usersCpu,
       wrong,
-      "books checked": measured.some((each) => each.booksChecked) ? measured.length * load.workload.feed.markets : "",
+      "books checked": booksChecked ?? "",
     },
-    passed: wrong === 0 && usersCpu < USERS_CPU_MAX && (!isOurs || median(ratios) >= OF_THE_FLOOR_MIN),
+    passed: wrong === 0 && usersCpu < USERS_CPU_MAX,
   };
 }
 
@@ -271,8 +163,7 @@ function thousands(value: number): string {
 
 /** The median, and between what. */
 function spread(values: readonly number[]): string {
-  const [middle, least, most] = [median(values), Math.min(...values), Math.max(...values)].map((value) =>
-    value.toFixed(2),
-  );
+  const all = [median(values), Math.min(...values), Math.max(...values)];
+  const [middle, least, most] = all.map((value) => value.toFixed(2));
   return `${middle} (${least} to ${most})`;
 }
