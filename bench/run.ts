@@ -42,6 +42,10 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
 const USAGE = `usage: npm run bench -- NAME [--json] [--keep] [--runs N] [--seconds N] [--users N] [FILE…]
 NAME: ${Object.keys(BENCHES).join(", ")}; users (W2 to W7); all`;
 
+/** Ended by a signal. */
+const STOPPED = 130;
+const STOP_MS_MAX = 5_000;
+
 let isStopping = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void stop());
 
@@ -73,7 +77,7 @@ async function main(): Promise<number> {
   let passed = true;
   for (const one of names) {
     const report = await reportOf(one, files, options);
-    if (isStopping) return new Promise<never>(() => {});
+    if (isStopping) return STOPPED;
     passed = report?.rows.every((row) => row.passed) === true && report.rows.length > 0 && passed;
     if (report === null) continue;
     if (values.keep) keep(report);
@@ -99,11 +103,11 @@ function progress(text: string): void {
   process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
 }
 
-/** Nothing that a bench started is left behind. */
+/** Nothing that a bench started is left behind; without its processes it ends by itself. */
 async function stop(): Promise<void> {
   isStopping = true;
   await Process.stopAll();
-  process.exit(130);
+  setTimeout(() => process.exit(STOPPED), STOP_MS_MAX);
 }
 
 /** Null: one of them is no number above 0. */

@@ -39,8 +39,6 @@ export interface Turn {
   /** The server before anybody came. */
   readonly before: ServerUse;
   readonly rssMost: number;
-  /** That waited for sockets of users who were behind, at most; null where nobody tells. */
-  readonly waitingMost: number | null;
   /** Cores, from before the first user to after the last. */
   readonly exchangeCpu: number;
 }
@@ -156,14 +154,17 @@ export class Stage {
     if (before === null) throw new Error("the server is gone before anybody came");
     const [cpuBefore, began] = [exchange.cpuSeconds(), performance.now()];
     const load = this.#start(new Oddswire(args, (line) => line.startsWith("{") || this.#progress(line)));
-    const seen = new Seen(pids, metrics);
+    let rssMost = before.rss;
+    const look = () => {
+      rssMost = Math.max(rssMost, useOf(pids, false)?.rss ?? 0);
+    };
+    const timer = setInterval(look, LOOK_MS);
     await load.over();
-    seen.stop();
+    clearInterval(timer);
     const json = load.lines.findLast((line) => line.startsWith('{"url"'));
     if (json === undefined) throw new Error(load.tail);
     const exchangeCpu = (exchange.cpuSeconds() - cpuBefore) / ((performance.now() - began) / 1_000);
-    const { rssMost, waitingMost } = seen;
-    return { result: JSON.parse(json) as LoadResult, before, rssMost, waitingMost, exchangeCpu };
+    return { result: JSON.parse(json) as LoadResult, before, rssMost, exchangeCpu };
   }
 }
 
@@ -173,33 +174,6 @@ interface At {
   readonly caFile: string;
   readonly port: number;
   readonly loginUrl: string;
-}
-
-/** Looks at the server each second for as long as its users are there. */
-class Seen {
-  rssMost = 0;
-  waitingMost: number | null = null;
-  readonly #timer: ReturnType<typeof setInterval>;
-
-  constructor(pids: readonly number[], metrics: string | null) {
-    this.#timer = setInterval(() => {
-      this.rssMost = Math.max(this.rssMost, useOf(pids, false)?.rss ?? 0);
-      if (metrics !== null) void this.#waiting(metrics);
-    }, LOOK_MS);
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
-
-  /** A look that fails is one less. */
-  async #waiting(metrics: string): Promise<void> {
-    const text = await fetch(metrics, { signal: AbortSignal.timeout(LOOK_MS) })
-      .then((response) => response.text())
-      .catch(() => "");
-    const waiting = /^oddswire_behind_bytes (\S+)$/m.exec(text)?.[1];
-    if (waiting !== undefined) this.waitingMost = Math.max(this.waitingMost ?? 0, Number(waiting));
-  }
 }
 
 async function untilReady(http: string, markets: number): Promise<void> {

@@ -6,6 +6,8 @@ import { type Server, Stage, type Turn, type TurnOptions } from "./users-turn.ts
 
 const RUNS = 5;
 const WARM_UP_SECONDS = 3;
+/** Twice as fast as users of a load test come, to save time. */
+const QUICK = { perSecond: 4_000, handshakesMax: 400 } as const;
 /** In one process all users' connections are one's own limit of open files. */
 const ONE: Server = { kind: "oddswire", workers: 0 };
 const WS: Server = { kind: "ws" };
@@ -174,15 +176,15 @@ const BENCHES: Readonly<Record<BenchName, UsersBench>> = {
   W2: {
     about:
       "Spread: 10,000 users with 5 of 500 markets each, cadence 0, 100 market changes a second, which are 10,000 deliveries a second. Latency from the exchange's publish time (whole milliseconds, so that up to one of them is rounding) to the user's byte, open loop. One process serves; exchange (TLS) and users are processes of the same two cores.",
-    ours: () => turn(ONE, "W2", { seconds: 20 }),
-    other: { name: "plain ws on Node", options: fanout("W2", 500, { seconds: 12 }) },
+    ours: () => turn(ONE, "W2", { seconds: 15, ramp: QUICK }),
+    other: { name: "plain ws on Node", options: fanout("W2", 500, { seconds: 10, ramp: QUICK }) },
     measures: [p50(2), p99(20), p999(50), mean(), max, ...RATE, ...SOUND, ...COST],
   },
   W3: {
     about:
       "Hot: 10,000 users on one market with 2 changes a second: each is 10,000 deliveries at once, the last of which waits for all before it. Latency as in W2.",
-    ours: () => turn(ONE, "W3", { seconds: 20 }),
-    other: { name: "plain ws on Node", options: fanout("W3", 1, { seconds: 12 }) },
+    ours: () => turn(ONE, "W3", { seconds: 15, ramp: QUICK }),
+    other: { name: "plain ws on Node", options: fanout("W3", 1, { seconds: 10, ramp: QUICK }) },
     measures: [p50(60), p99(130), p999(), mean(), max, ...RATE, ...SOUND, ...COST],
   },
   W4: {
@@ -191,7 +193,7 @@ const BENCHES: Readonly<Record<BenchName, UsersBench>> = {
       turn({ kind: "oddswire", workers: WORKERS }, "W4", {
         seconds: run === 0 ? W4_LONG_SECONDS : 30,
         warmUpSeconds: 5,
-        ramp: { perSecond: 4_000, handshakesMax: 400 },
+        ramp: QUICK,
       }),
     other: null,
     measures: [
@@ -242,16 +244,22 @@ const BENCHES: Readonly<Record<BenchName, UsersBench>> = {
         isOfEach: true,
         isComparison: true,
       },
+      {
+        name: "told of what was due, of those who stayed, %",
+        of: ({ result: { verdict } }) => ratio(100 * (verdict?.got ?? Number.NaN), verdict?.due),
+        limit: { kind: "least", value: RATE_PERCENT_MIN },
+        isOfEach: true,
+      },
       ...SOUND,
       ...COST,
     ],
   },
   W6: {
     about: `Laggards: W2, in which one user in a hundred does not keep up, a quarter of them of each kind (${W6_LAGGARDS.map(([kind]) => kind).join(", ")}: reads nothing at all; 1 KB/s; nothing for 30 s; acknowledges no packets). Each asks for all 500 markets first, so that there is something to be behind with. delivery.behindMsMax is ${BEHIND_MS_MAX / 1_000} s here, so that who stalls for 30 s comes back by itself. The cap is what may wait for one user, delivery.flushBytesMax and some control messages, times the laggards. Beside it the same users without laggards.`,
-    ours: () => turn({ ...ONE, behindMsMax: BEHIND_MS_MAX } as Server, "W6", { seconds: 46 }),
+    ours: () => turn({ ...ONE, behindMsMax: BEHIND_MS_MAX } as Server, "W6", { seconds: 44, ramp: QUICK }),
     other: {
       name: "no laggards",
-      options: turn({ ...ONE, behindMsMax: BEHIND_MS_MAX } as Server, "W2", { seconds: 20, offered: 10_000 }),
+      options: turn({ ...ONE, behindMsMax: BEHIND_MS_MAX } as Server, "W2", { seconds: 18, ramp: QUICK }),
     },
     measures: [
       {
@@ -265,7 +273,7 @@ const BENCHES: Readonly<Record<BenchName, UsersBench>> = {
       p999(),
       {
         name: "waited for laggards at most, of the cap, %",
-        of: (turn) => (turn.waitingMost === null ? null : (100 * turn.waitingMost) / capOf(turn)),
+        of: (turn) => ratio(100 * (turn.result.behindBytesMax ?? Number.NaN), capOf(turn)),
         limit: { kind: "most", value: 100 },
         isOfEach: true,
         isComparison: true,
@@ -299,6 +307,9 @@ const BENCHES: Readonly<Record<BenchName, UsersBench>> = {
         isOfEach: true,
         isComparison: true,
       },
+      plain("merged messages that brought one of them there", ({ result: { laggards } }) =>
+        ratio(laggards.stalls?.merged, laggards.stalls?.caughtUp),
+      ),
       ...RATE,
       ...SOUND,
       ...COST,
