@@ -5,6 +5,7 @@ import { readText } from "./base/file.ts";
 import { jsonLog, type Log, type LogLevel } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import type { Config } from "./config.ts";
+import type { Hub } from "./delivery/hub.ts";
 import { httpDoor } from "./edge/http.ts";
 import type { LobbyOptions } from "./edge/lobby.ts";
 import { bunServe, type HttpServer } from "./edge/server.ts";
@@ -51,6 +52,8 @@ export interface GatewayExtras {
   readonly worker?: {
     readonly front: boolean;
     readonly metrics: MetricsRole;
+    /** Has the hub fed; the doors open when it resolves. */
+    readonly feed: (hub: Hub) => Promise<void>;
     readonly lobby: Pick<LobbyOptions, "counts" | "node">;
     /** Where orders and sports come from. */
     readonly sides: SideUpstream;

@@ -1,11 +1,14 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { collecting, exchangeSession, isReady, metricsDoor, openBooks, stderrLog, upstreamOf } from "./app.ts";
-import { systemClock } from "./base/clock.ts";
+import { type Clock, systemClock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import { untilStopped } from "./cli/signals.ts";
+import type { BusFollower } from "./cluster/follower.ts";
+import type { Hub } from "./delivery/hub.ts";
 import { Cache } from "./market/cache.ts";
+import type { Follower } from "./market/types.ts";
 import type { MetricsRole } from "./ops/metrics.ts";
 import { countsPlace, edgeNames, INGEST, type WorkerOrder, type WorkerStarted } from "./workers.ts";
 
@@ -65,6 +68,7 @@ async function startIngest(order: WorkerOrder, log: Log): Promise<Running> {
   };
   const metrics = await metricsDoor(config, sources, clock, metricsRole(order));
   const kept = books.keep(source, publisher);
+  if (!cache.isConfirmed) publisher.state("stale", "the books are those of before a restart");
   source.start(collecting(kept.sink, source, ready));
   return {
     started: { http: null },
@@ -101,13 +105,52 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
   const worker = {
     front: edge === 0,
     metrics: metricsRole(order),
+    feed: (hub: Hub) => feed(hub, source, cache, clock),
     lobby: { counts, node },
     sides: relayedSides(config, relayPath(folder)),
   };
   const extras = { worker, snapshot: () => null };
-  const { hub, gateway } = await openDoors(config, cache, source, session, clock, log, extras);
-  source.start(hub);
+  const { gateway } = await openDoors(config, cache, source, session, clock, log, extras);
   return { started: { http: gateway.httpUrl }, stop: () => gateway.stop() };
+}
+
+/** Has an edge's hub fed. Resolves when it has its books, so that users who are sent here find some, or after a while: then they wait here. */
+function feed(hub: Hub, source: BusFollower, cache: Cache, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.after(UNFED_MS_MAX, resolve);
+    const fed = () => {
+      timer.cancel();
+      resolve();
+    };
+    source.start(edgeHub(hub, cache, fed));
+  });
+}
+
+/** The hub, which may be given the books of before a restart: until the exchange has answered, nothing is sure about who has seen more. */
+function edgeHub(hub: Hub, cache: Cache, fed: () => void): Follower {
+  return {
+    batch: (batch) => hub.batch(batch),
+    settled: () => hub.settled(),
+    piece: (batch) => hub.piece(batch),
+    syncing(position) {
+      // Who came before could not be told whether it is ahead of these books; when it is back it can.
+      if (position.unconfirmedFrom !== undefined)
+        for (const session of [...hub.sessions]) hub.close(session, { code: "GOING_AWAY", message: "come back now" });
+      hub.syncing(position);
+    },
+    synced() {
+      hub.synced();
+      fed();
+    },
+    cutOff: () => hub.cutOff(),
+    current() {
+      if (cache.isConfirmed) hub.current();
+    },
+    state(state) {
+      hub.state(state);
+      if (state === "live") cache.confirm();
+    },
+  };
 }
 
 function busAt(folder: string) {
@@ -118,6 +161,8 @@ function relayPath(folder: string): string {
   return join(folder, "relay.sock");
 }
 
+/** An edge without books opens its doors after so long: what it is waiting for may be the exchange, and users and operators are to be told. */
+const UNFED_MS_MAX = 3_000;
 /** The longest that one scrape waits for the other processes. */
 const TELL_MS_MAX = 1_000;
 

@@ -258,6 +258,43 @@ export function busContract(name: string, open: (seed: number) => BusUnderTest):
       bus.close();
     });
 
+    test("the books of before a restart are for who has none; who has some waits until the source has answered", async () => {
+      const { bus, cache: first, publisher, peers, join, feed } = stage(9);
+      feed.image(50);
+      publisher.state("live", "");
+      join(0);
+      await bus.pass(bus.noticeMs);
+      publisher.stop();
+      await bus.pass(bus.noticeMs);
+      const again = new Cache({ epoch: "", clock: bus.clock, retentionMs: HOUR, forgetMs: HOUR });
+      again.beginRestore(first.position, first.memory);
+      again.endRestore(first.sequence + 1_000);
+      const other = bus.publisher(again);
+      join(1);
+      await bus.pass(2 * bus.noticeMs);
+      const [had, fresh] = peers;
+      expect(fresh.positions[0]).toMatchObject({
+        epoch: "one",
+        sequence: first.sequence + 1_000,
+        unconfirmedFrom: first.sequence,
+      });
+      expect([fresh.syncs, had.syncs]).toEqual([1, 1]);
+      expect([0, 1, 999, 1_000].map((more) => fresh.cache.isBeyond(first.sequence + more))).toEqual([
+        false,
+        true,
+        true,
+        false,
+      ]);
+      new Feed(10, other).image(30);
+      other.state("live", "");
+      again.confirm();
+      other.settled();
+      await bus.pass(2 * bus.noticeMs);
+      expect(had.positions[1]).not.toHaveProperty("unconfirmedFrom");
+      for (const { cache } of peers) expect([cache.sequence, books(cache)]).toEqual([again.sequence, books(again)]);
+      bus.close();
+    });
+
     test("a follower that reads nothing is dropped at a bound, holds up nobody, and is whole again when it reads", async () => {
       const { bus, cache, publisher, peers, join, feed } = stage(8);
       feed.image(50);

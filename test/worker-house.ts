@@ -10,6 +10,8 @@ import { seededRandom } from "../src/base/random.ts";
 import type { ConfigInput } from "../src/config.ts";
 import { bunListen } from "../src/edge/sockets.ts";
 import { SimExchange } from "../src/sim/exchange.ts";
+import type { Visitor } from "../src/sim/exchange-visitor.ts";
+import { NaiveBook } from "../src/sim/naive.ts";
 import { World } from "../src/sim/world.ts";
 import { until } from "./stage.ts";
 
@@ -51,6 +53,17 @@ export class WorkerHouse {
     const stage = { clock: systemClock, random: seededRandom(1), publish: exchange.publish.bind(exchange) };
     this.world = new World({ markets: 60, changesPerSecond: 300 }, stage);
     this.world.start();
+  }
+
+  /** The markets whose books a visitor holds otherwise than the exchange. */
+  wrong({ books }: Visitor): string[] {
+    return this.world.markets.flatMap(({ id }) => {
+      const image = this.exchange.image(id);
+      if (image === null) return [];
+      const book = new NaiveBook(id);
+      book.apply(image);
+      return JSON.stringify(books.get(id)?.state()) === JSON.stringify(book.state()) ? [] : [id];
+    });
   }
 
   /** A path of the house's own, for what a gateway keeps. */

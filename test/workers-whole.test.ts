@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { systemClock } from "../src/base/clock.ts";
 import { seededRandom } from "../src/base/random.ts";
 import { bunDial } from "../src/edge/sockets.ts";
@@ -256,4 +257,51 @@ test("only what users of any worker want is carried, also after the ingest's dea
   for (const visitor of visitors.slice(4)) visitor.leave();
   await eventually(async () => (await carried()) === 4);
   for (const visitor of visitors) visitor.leave();
+}, 60_000);
+
+test("all workers started anew serve the books of before at once, marked stale, and nobody is taken back in time", async () => {
+  const house = openHouse();
+  const { exchange } = house;
+  const token = "a-token-that-stands";
+  const options = { visitors: [{ name: "ann", token }], snapshot: { file: house.path("books") } };
+  const come = (gateway: { esaPort: number }, before?: Visitor) => {
+    const visitor = new Visitor(bunDial, { host: HOST, port: gateway.esaPort }, before);
+    visitor.authenticate("any", token);
+    visitor.subscribe({ heartbeatMs: 500 });
+    return visitor;
+  };
+  const open = async () => {
+    const gateway = await house.open(options);
+    await gateway.ready();
+    const { esa } = await gateway.info<{ esa: { port: number } }>();
+    return Object.assign(gateway, { esaPort: esa.port });
+  };
+  const first = await open();
+  await until(() => existsSync(options.snapshot.file), "a file is written");
+  const late = Array.from({ length: 6 }, () => come(first));
+  await Bun.sleep(300);
+  await until(() => late.every((visitor) => house.wrong(visitor).length === 0), "they have seen more than is in it");
+  first.child.kill("SIGKILL");
+  await until(() => late.every(({ closed }) => closed !== null), "all is dead");
+
+  exchange.refuseAuthentications("TIMEOUT");
+  const second = await open();
+  const { feed } = await second.info<{ feed: object }>();
+  expect(feed).toMatchObject({ state: "stale", ready: true, markets: 60 });
+  const fresh = Array.from({ length: 6 }, () => come(second));
+  const back = late.map((visitor) => come(second, visitor));
+  const prices = ({ messages }: Visitor) => messages.filter(({ op }) => op === "mcm");
+  await until(() => fresh.every(({ books }) => books.size === 60), "who comes is served at once");
+  expect(fresh.map((visitor) => prices(visitor)[0])).toEqual(
+    fresh.map(() => expect.objectContaining({ ct: "SUB_IMAGE", status: 503 })),
+  );
+  // Two heartbeats of the bus, after which a clk that nobody knows would be answered.
+  await Bun.sleep(2_500);
+  expect(back.flatMap(prices)).toEqual([]);
+
+  exchange.refuseAuthentications("TIMEOUT", 0);
+  await until(() => [...fresh, ...back].every((visitor) => house.wrong(visitor).length === 0), "all are right");
+  await until(() => [...fresh, ...back].every(({ last }) => last.status === undefined), "all hear that all is well");
+  expect(exchange.counters.images).toBe(1);
+  for (const visitor of [...fresh, ...back]) visitor.leave();
 }, 60_000);

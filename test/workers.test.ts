@@ -1,7 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { bunDial } from "../src/edge/sockets.ts";
 import { Visitor } from "../src/sim/exchange-visitor.ts";
-import { type MarketChange, NaiveBook } from "../src/sim/naive.ts";
 import { until } from "./stage.ts";
 import { HOST, LOGIN, WorkerHouse } from "./worker-house.ts";
 
@@ -58,25 +57,11 @@ class User {
   }
 }
 
-function wrong({ exchange, world }: WorkerHouse, users: readonly User[]): string[] {
-  const images = world.markets.flatMap(({ id }) => exchange.image(id) ?? []);
-  const states = images.map((image) => [image.id, JSON.stringify(stateOf(image))] as const);
-  return users.flatMap(({ visitor }, n) =>
-    states.flatMap(([id, state]) => (JSON.stringify(visitor.books.get(id)?.state()) === state ? [] : [`${n}: ${id}`])),
-  );
-}
-
-function stateOf(image: MarketChange) {
-  const book = new NaiveBook(image.id);
-  book.apply(image);
-  return book.state();
-}
-
 async function allRight(house: WorkerHouse, users: readonly User[]): Promise<number> {
   const began = performance.now();
   await until(() => {
     for (const user of users) user.look();
-    return wrong(house, users).length === 0;
+    return users.every(({ visitor }) => house.wrong(visitor).length === 0);
   }, "every user's every book is the exchange's");
   return performance.now() - began;
 }

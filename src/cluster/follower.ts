@@ -108,7 +108,7 @@ export class BusFollower implements Source {
         if (this.#socket !== socket) return opened.destroy();
         this.connects++;
         this.#isOpen = true;
-        this.#tell(controlLine({ op: "join", version: BUS_VERSION, name: this.name }));
+        this.#tell(controlLine({ op: "join", version: BUS_VERSION, name: this.name, hasBooks: this.isComplete }));
         this.#wishes.sayAll();
       },
       drain: () => {
@@ -169,7 +169,7 @@ export class BusFollower implements Source {
       case "hello":
         if (line.version !== BUS_VERSION) return this.#invalid(`the bus speaks version ${line.version}`);
         this.#sequence = line.sequence;
-        return this.#sink?.syncing({ epoch: line.epoch, sequence: line.sequence });
+        return this.#sink?.syncing(line);
       case "synced":
         this.#isSynced = true;
         this.images++;

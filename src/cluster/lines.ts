@@ -1,6 +1,6 @@
 import type { ChangeBatch } from "../market/batch.ts";
 import type { MarketFilter } from "../market/filter.ts";
-import type { SourceState } from "../market/types.ts";
+import type { SourceState, SyncPosition } from "../market/types.ts";
 import { writeBatch } from "../wire/changes.ts";
 import { decodeServerLine } from "../wire/esa.ts";
 import type { TextWriter } from "../wire/text.ts";
@@ -16,11 +16,11 @@ import type { TextWriter } from "../wire/text.ts";
  */
 export type ControlLine =
   /** From a follower, first of all. */
-  | { readonly op: "join"; readonly version: number; readonly name: string }
+  | { readonly op: "join"; readonly version: number; readonly name: string; readonly hasBooks: boolean }
   /** From a follower, where only what is wanted is carried: its users want these markets, or none of them does any more. */
   | { readonly op: "want" | "unwant"; readonly filter: MarketFilter }
   /** Where the numbers stand; all books follow, between the batches that go on. */
-  | { readonly op: "hello"; readonly version: number; readonly epoch: string; readonly sequence: number }
+  | ({ readonly op: "hello"; readonly version: number } & SyncPosition)
   | { readonly op: "synced" }
   | { readonly op: "state"; readonly state: SourceState; readonly reason: string }
   | { readonly op: "heartbeat" };

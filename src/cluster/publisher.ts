@@ -167,6 +167,7 @@ interface LinkKeeper {
 /** One follower's connection. */
 class FollowerLink implements SocketHandler {
   name = "";
+  #hasBooks = true;
   readonly #socket: Socket;
   readonly #cache: Cache;
   readonly #clock: Clock;
@@ -201,16 +202,17 @@ class FollowerLink implements SocketHandler {
   #heard(read: BusLine): void {
     if (read.kind !== "control") return this.drop("it said what no follower says");
     const { line } = read;
-    if (line.op === "join" && this.#state === "new") return this.#join(line.version, line.name);
+    if (line.op === "join" && this.#state === "new") return this.#join(line.version, line.name, line.hasBooks);
     const { wishes } = this.#keeper;
     if (line.op === "want" && this.#state !== "new") wishes?.hold(line.filter);
     else if (line.op === "unwant" && this.#state !== "new") wishes?.release(line.filter);
     else this.drop("it said what no follower says");
   }
 
-  #join(version: number, name: string): void {
+  #join(version: number, name: string, hasBooks: boolean): void {
     if (version !== BUS_VERSION) return this.drop(`it speaks version ${version}`);
     this.name = name;
+    this.#hasBooks = hasBooks;
     this.#state = "asked";
     this.goOn();
   }
@@ -251,18 +253,19 @@ class FollowerLink implements SocketHandler {
 
   /**
    * Begins a synchronisation where one was asked for, and goes on with one while the socket takes it. Not within a group: its books are half of this and half of
-   * that. Nor with the books of before a restart alone: the follower may have newer ones.
+   * that. Nor with the books of before a restart alone where the follower has some: they may be newer.
    */
   goOn(): void {
-    if (this.#cache.midGroup || !this.#cache.isConfirmed) return;
+    if (this.#cache.midGroup || (this.#hasBooks && !this.#cache.isConfirmed)) return;
     if (this.#state === "asked") this.#begin();
     if (this.#state === "syncing" && this.#timer === null && this.#backlog.length === 0) this.#slice();
   }
 
   #begin(): void {
     const state = this.#keeper.joined(this.name);
-    const { epoch, sequence, base } = this.#cache;
-    this.#say(controlLine({ op: "hello", version: BUS_VERSION, epoch, sequence: sequence - base }));
+    const { epoch, sequence, base, unconfirmedFrom } = this.#cache;
+    const unconfirmed = unconfirmedFrom === null ? {} : { unconfirmedFrom: unconfirmedFrom - base };
+    this.#say(controlLine({ op: "hello", version: BUS_VERSION, epoch, sequence: sequence - base, ...unconfirmed }));
     this.#say(state);
     this.#books = [...this.#cache.books()];
     // One stream's markets together: a piece is of one.

@@ -7,7 +7,7 @@ import { Deletions } from "./deletions.ts";
 import type { MarketFacts } from "./filter.ts";
 import { Ladders } from "./ladder.ts";
 import { changesToImage } from "./reimage.ts";
-import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind } from "./types.ts";
+import { LADDER, type LadderKind, type MarketId, type Position, type ScalarKind, type SyncPosition } from "./types.ts";
 
 export interface CacheOptions {
   /** Names who numbers the batches: new whenever numbering starts afresh. */
@@ -192,7 +192,7 @@ export class Cache {
   // ---- following somebody who numbers ----
 
   /** All books are about to come anew, from whoever gives the numbers from now on. */
-  beginSync({ epoch, sequence }: Position): void {
+  beginSync({ epoch, sequence, unconfirmedFrom }: SyncPosition): void {
     const isNew = epoch !== this.epoch;
     if (isNew) this.base = Math.max(0, this.sequence + 1 - sequence);
     if (sequence + this.base < this.sequence) throw new Error(`position ${sequence} of ${epoch} was passed already`);
@@ -205,6 +205,7 @@ export class Cache {
     this.#openGroups = 0;
     this.#syncs++;
     this.#syncFrom = this.sequence;
+    this.#beyond = unconfirmedFrom === undefined ? null : { from: unconfirmedFrom + this.base, to: this.sequence };
   }
 
   #missed(from: number, to: number): void {
@@ -287,6 +288,11 @@ export class Cache {
   /** False from when books were put back until the source has answered. */
   get isConfirmed(): boolean {
     return this.#beyond === null;
+  }
+
+  /** The last sequence of what was put back, until the source has answered; null: it has. */
+  get unconfirmedFrom(): number | null {
+    return this.#beyond?.from ?? null;
   }
 
   /** Whoever knows this sequence may have seen more than was put back. */

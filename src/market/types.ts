@@ -56,6 +56,12 @@ export interface Position {
   readonly sequence: number;
 }
 
+/** Where books that are about to come stand. */
+export interface SyncPosition extends Position {
+  /** Present where they are those of before a restart, and their source has not answered yet: somebody may have seen what came after this sequence, and is not here. */
+  readonly unconfirmedFrom?: number;
+}
+
 /** How a source is doing. `live`: what it says can be believed. `stale`: it is late or silent, its last word stands. `down`: never yet, or given up. */
 export type SourceState = "live" | "stale" | "down";
 
@@ -72,7 +78,7 @@ export interface Sink {
 /** A sink that follows somebody who numbers batches (a cluster peer): its positions are that one's. */
 export interface Follower extends Sink {
   /** All books are about to come, as `piece`s, between the batches that go on. Nothing is complete until `synced`. */
-  syncing(position: Position): void;
+  syncing(position: SyncPosition): void;
   /** Whole markets (`img`) as they are at the position of the last batch. */
   piece(batch: ChangeBatch): void;
   /** Every market there is has come; those that did not are gone. */
