@@ -171,10 +171,16 @@ static void nats(struct user *user, const uint8_t *at, size_t length) {
 
 /* A client's frame, masked by zeros. */
 static void say(struct user *user, int opcode, const void *text, size_t length) {
-  uint8_t frame[8 + 65536] = {(uint8_t)(0x80 | opcode), 0x80 | 126, (uint8_t)(length >> 8), (uint8_t)length};
+  uint8_t frame[8 + 65535] = {(uint8_t)(0x80 | opcode), (uint8_t)(0x80 | length)};
+  size_t head = length < 126 ? 6 : 8;
   if (length > 65535) FAIL("too long to say");
-  memcpy(frame + 8, text, length);
-  if (send(user->fd, frame, length + 8, MSG_NOSIGNAL) != (ssize_t)length + 8) FAIL("a user's socket is full");
+  if (length >= 126) {
+    frame[1] = 0x80 | 126;
+    frame[2] = (uint8_t)(length >> 8);
+    frame[3] = (uint8_t)length;
+  }
+  memcpy(frame + head, text, length);
+  if (send(user->fd, frame, head + length, MSG_NOSIGNAL) != (ssize_t)(head + length)) FAIL("a user's socket is full");
 }
 
 static void message(struct user *user, const uint8_t *at, size_t length) {
