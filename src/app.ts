@@ -52,6 +52,8 @@ export interface GatewayExtras {
   readonly worker?: {
     readonly front: boolean;
     readonly metrics: MetricsRole;
+    /** What `/v1/info` says of all of them. */
+    readonly info: () => object;
     /** Has the hub fed; the doors open when it resolves. */
     readonly feed: (hub: Hub) => Promise<void>;
     readonly lobby: Pick<LobbyOptions, "counts" | "node">;

@@ -91,6 +91,7 @@ export async function openDoors(
       ...Object.fromEntries(
         sports.map(({ sport, client: { sourceState: state, connects } }) => [sport, { state, connects }]),
       ),
+      ...(extras.worker && { workers: extras.worker.info() }),
       ...(extras.demo && { demo: extras.demo }),
     });
     const front = isFront

@@ -105,6 +105,7 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
   const worker = {
     front: edge === 0,
     metrics: metricsRole(order),
+    info: () => ({ configured: config.workers, serving: source.followers }),
     feed: (hub: Hub) => feed(hub, source, cache, clock),
     lobby: { counts, node },
     sides: relayedSides(config, relayPath(folder)),

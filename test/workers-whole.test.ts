@@ -69,6 +69,9 @@ test("one scrape tells of all workers, of those too that do not answer, and of t
     expect([stdout.toString(), stderr.toString()]).toEqual(["", ""]);
   }
 
+  const workers = async () => (await gateway.info<{ workers: object }>()).workers;
+  expect(await workers()).toEqual({ configured: WORKERS, serving: EDGES });
+
   process.kill(gateway.pids["edge-2"] as number, "SIGSTOP");
   const began = performance.now();
   const without = await scrape(gateway);
@@ -77,6 +80,12 @@ test("one scrape tells of all workers, of those too that do not answer, and of t
   expect(EDGES.map((worker) => figure(without, `oddswire_worker_up{worker="${worker}"}`))).toEqual([1, 0, 1]);
   expect(figure(without, 'oddswire_markets{worker="edge-2"}')).toBeNull();
   expect(figure(without, 'oddswire_markets{worker="edge-3"}')).toBe(60);
+
+  process.kill(gateway.pids["edge-3"] as number, "SIGKILL");
+  await eventually(async () => JSON.stringify(await workers()) === '{"configured":3,"serving":["edge-1","edge-2"]}');
+  await eventually(
+    async () => JSON.stringify(await workers()) === JSON.stringify({ configured: WORKERS, serving: EDGES }),
+  );
 }, 30_000);
 
 test("a visitor's limit of connections is one over all workers, and what a dead worker's users had is free again", async () => {

@@ -47,6 +47,8 @@ export class BusFollower implements Source {
   messages = 0;
   invalidLines = 0;
   gaps = 0;
+  /** Who has all books by the same publisher, this one too, as far as it last said. */
+  followers: readonly string[] = [];
   /** Present where only wanted markets are carried: somebody wants these, until the function that comes back is called. */
   readonly want?: (filter: MarketFilter) => () => void;
   readonly #wishes = new Wishes((line) => this.#tell(line));
@@ -179,6 +181,9 @@ export class BusFollower implements Source {
       case "state":
         this.#said = { state: line.state, reason: line.reason };
         if (this.#isSynced) this.#say(line.state, line.reason);
+        return;
+      case "followers":
+        this.followers = line.names;
         return;
       case "heartbeat":
         if (this.#isSynced) this.#sink?.current();

@@ -22,6 +22,8 @@ export type ControlLine =
   /** Where the numbers stand; all books follow, between the batches that go on. */
   | ({ readonly op: "hello"; readonly version: number } & SyncPosition)
   | { readonly op: "synced" }
+  /** Who has all books, whenever that changes. */
+  | { readonly op: "followers"; readonly names: readonly string[] }
   | { readonly op: "state"; readonly state: SourceState; readonly reason: string }
   | { readonly op: "heartbeat" };
 

@@ -126,16 +126,24 @@ export class BusPublisher implements Sink {
         return this.#stateLine();
       },
       wishes,
+      synced: () => this.#tellFollowers(),
       left: (why) => {
         wishes?.releaseAll();
         this.#waiting.delete(link);
         if (!this.#followers.delete(link)) return;
         this.drops++;
+        this.#tellFollowers();
         log.warn({ follower: link.name, why }, "a follower is gone");
       },
     });
     this.#waiting.add(link);
     return link;
+  }
+
+  #tellFollowers(): void {
+    const synced = [...this.#followers].filter((link) => link.isSynced);
+    const line = Buffer.from(controlLine({ op: "followers", names: synced.map(({ name }) => name).sort() }));
+    for (const link of synced) link.write(line);
   }
 
   get #heartbeatMs(): number {
@@ -160,6 +168,8 @@ interface LinkKeeper {
   /** It is to be sent batches from now on; gives the line that says how the source is doing. */
   joined(name: string): string;
   left(why: string): void;
+  /** It has all books. */
+  synced(): void;
   /** What its users want; null where everything is carried. */
   readonly wishes: HeldWishes | null;
 }
@@ -190,6 +200,10 @@ class FollowerLink implements SocketHandler {
     this.#clock = clock;
     this.#backlogBytesMax = backlogBytesMax;
     this.#keeper = keeper;
+  }
+
+  get isSynced(): boolean {
+    return this.#state === "synced";
   }
 
   data(_: Socket, bytes: Uint8Array): void {
@@ -279,7 +293,8 @@ class FollowerLink implements SocketHandler {
     if (this.#state !== "syncing") return;
     if (this.#books.length === 0) {
       this.#state = "synced";
-      return this.#say(controlLine({ op: "synced" }));
+      this.#say(controlLine({ op: "synced" }));
+      return this.#keeper.synced();
     }
     if (this.#backlog.length > 0) return;
     this.#timer = this.#clock.after(0, () => {
