@@ -24,7 +24,7 @@ export async function runWorker(): Promise<number> {
   const log = named(stderrLog(order.config.log.level), order.name);
   const running = await (order.name === INGEST ? startIngest(order, log) : startEdge(order, log));
   process.stdout.write(`${JSON.stringify(running.started)}\n`);
-  log.info({}, "serves");
+  log.info({ pid: process.pid }, "serves");
   await untilStopped();
   await running.stop();
   return 0;
