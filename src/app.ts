@@ -24,6 +24,7 @@ import type { MetricsRole } from "./ops/metrics.ts";
 import type { MetricsSources } from "./ops/metrics-list.ts";
 import type { SideUpstream } from "./sides.ts";
 import type { Books, Kept } from "./snapshot.ts";
+import type { Sessions } from "./tenancy/sessions.ts";
 
 /** What a started gateway is known by. */
 export interface Gateway {
@@ -52,6 +53,8 @@ export interface GatewayExtras {
   readonly worker?: {
     readonly front: boolean;
     readonly metrics: MetricsRole;
+    /** Has tokens that are ended at one of them ended at all. */
+    readonly share: (tokens: Sessions) => void;
     /** What `/v1/info` says of all of them. */
     readonly info: () => object;
     /** Has the hub fed; the doors open when it resolves. */

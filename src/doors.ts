@@ -72,6 +72,7 @@ export async function openDoors(
   const lobby = new Lobby({ hub, tokens, clock, sides: sides.streams, connectionsMax, ...extras.worker?.lobby });
   const opened: { stop(): void }[] = [];
   try {
+    extras.worker?.share(tokens);
     await extras.worker?.feed(hub);
     const listen: Listen = (at, accept) => bunListen({ ...at, reusePort: extras.worker !== undefined }, accept);
     const shared = { listen, lobby, log };

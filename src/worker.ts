@@ -10,6 +10,7 @@ import type { Hub } from "./delivery/hub.ts";
 import { Cache } from "./market/cache.ts";
 import type { Follower } from "./market/types.ts";
 import type { MetricsRole } from "./ops/metrics.ts";
+import type { Sessions } from "./tenancy/sessions.ts";
 import { countsPlace, edgeNames, INGEST, type WorkerOrder, type WorkerStarted } from "./workers.ts";
 
 /** A worker as it runs: what it has opened, and how it ends. */
@@ -106,6 +107,10 @@ async function startEdge(order: WorkerOrder, log: Log): Promise<Running> {
     front: edge === 0,
     metrics: metricsRole(order),
     info: () => ({ configured: config.workers, serving: source.followers }),
+    share(tokens: Sessions) {
+      source.tokens = tokens;
+      tokens.onEnded = (token) => source.tellEnded(token);
+    },
     feed: (hub: Hub) => feed(hub, source, cache, clock),
     lobby: { counts, node },
     sides: relayedSides(config, relayPath(folder)),

@@ -12,7 +12,7 @@ import { Punters, STRATEGY_REFS } from "../src/sim/punters.ts";
 import { truth } from "./order-truth.ts";
 import { promtool } from "./parts.ts";
 import { until } from "./stage.ts";
-import { HOST, WORKERS, type WorkerGateway, WorkerHouse } from "./worker-house.ts";
+import { HOST, LOGIN, WORKERS, type WorkerGateway, WorkerHouse } from "./worker-house.ts";
 
 /** What an operator has of one process is to be had of several. */
 const judge = promtool();
@@ -118,6 +118,44 @@ test("a visitor's limit of connections is one over all workers, and what a dead 
   expect(refused(last)).toBe(1);
   for (const visitor of [...visitors, ...back]) visitor.leave();
 }, 30_000);
+
+test("a login is good at every worker, and after its logout at none, of those too that are started later", async () => {
+  const gateway = await openHouse().open();
+  const { http } = gateway;
+  const { esa } = await gateway.info<{ esa: { port: number } }>();
+  const body = new URLSearchParams(LOGIN);
+  const login = await fetch(`${http}api/login`, { method: "POST", headers: { "X-Application": "any" }, body });
+  const { token } = (await login.json()) as { token: string };
+  const visit = () => {
+    const visitor = new Visitor(bunDial, { host: HOST, port: esa.port });
+    visitor.authenticate("any", token);
+    return visitor;
+  };
+  /** What each says to so many that all are asked. */
+  const answers = async () => {
+    const visitors = Array.from({ length: 36 }, visit);
+    const answer = ({ messages }: Visitor) => messages.find(({ op }) => op === "status");
+    await until(() => visitors.every((visitor) => answer(visitor) !== undefined), "all are answered");
+    for (const visitor of visitors) visitor.leave();
+    expect(new Set(visitors.map(({ messages }) => messages[0]?.connectionId?.slice(0, 3))).size).toBe(WORKERS);
+    return new Set(visitors.map((visitor) => answer(visitor)?.errorCode ?? "SUCCESS"));
+  };
+  const serving = () => gateway.lines.filter(({ msg, worker }) => msg === "serves" && worker !== "ingest").length;
+  expect(await answers()).toEqual(new Set(["SUCCESS"]));
+  await fetch(`${http}api/logout`, { method: "POST", headers: { "X-Application": "any", "X-Authentication": token } });
+  await Bun.sleep(300);
+  expect(await answers()).toEqual(new Set(["INVALID_SESSION_INFORMATION"]));
+
+  for (const edge of ["edge-1", "edge-2"]) process.kill(gateway.pids[edge] as number, "SIGKILL");
+  await until(() => serving() === WORKERS + 2, "others have taken their places");
+  expect(await answers()).toEqual(new Set(["INVALID_SESSION_INFORMATION"]));
+
+  process.kill(gateway.pids.ingest as number, "SIGKILL");
+  process.kill(gateway.pids["edge-3"] as number, "SIGKILL");
+  await until(() => serving() === WORKERS + 3, "another edge, fed by another ingest");
+  // Which hears it when the others have come to that ingest too.
+  await eventually(async () => [...(await answers())].join() === "INVALID_SESSION_INFORMATION");
+}, 60_000);
 
 interface SideMessage extends ExchangeMessage {
   readonly oc?: readonly OrderEntry[];

@@ -6,6 +6,7 @@ import type { Address, Dial, Socket } from "../base/socket.ts";
 import { ChangeBatch } from "../market/batch.ts";
 import type { MarketFilter } from "../market/filter.ts";
 import type { Follower, Source, SourceState } from "../market/types.ts";
+import type { EndedToken } from "../tenancy/sessions.ts";
 import { LineReader } from "../wire/lines.ts";
 import { BUS_LINE_BYTES_MAX, BUS_VERSION, type ControlLine, controlLine, readBusLine } from "./lines.ts";
 import { Wishes } from "./wishes.ts";
@@ -20,6 +21,12 @@ export interface FollowerOptions {
   readonly demand?: boolean;
 }
 
+export interface EndedTokens {
+  /** All that are known here. */
+  ended(): Iterable<EndedToken>;
+  endedElsewhere(token: EndedToken): void;
+}
+
 export interface FollowerWorld {
   readonly dial: Dial;
   readonly clock: Clock;
@@ -29,7 +36,7 @@ export interface FollowerWorld {
 
 const BUS_SILENCE_MS = 3_000;
 const RETRY = { firstMs: 100, maxMs: 1_000 };
-/** More than this waits to be said to the publisher: the connection is begun anew, and all that is still wanted is said once. */
+/** More than this, beyond what is said at first, waits to be said to the publisher: the connection is begun anew, and all that is still wanted is said once. */
 const UNSAID_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
@@ -51,10 +58,13 @@ export class BusFollower implements Source {
   followers: readonly string[] = [];
   /** Present where only wanted markets are carried: somebody wants these, until the function that comes back is called. */
   readonly want?: (filter: MarketFilter) => () => void;
+  /** Where tokens of logins are ended before their time: the other followers are told, and theirs are told here. To be set before the start. */
+  tokens: EndedTokens | null = null;
   readonly #wishes = new Wishes((line) => this.#tell(line));
   /** What the socket did not take yet. */
   #unsaid: Buffer[] = [];
   #unsaidBytes = 0;
+  #unsaidBytesMax = UNSAID_BYTES_MAX;
   #isOpen = false;
   readonly #options: FollowerOptions;
   readonly #world: FollowerWorld;
@@ -110,8 +120,12 @@ export class BusFollower implements Source {
         if (this.#socket !== socket) return opened.destroy();
         this.connects++;
         this.#isOpen = true;
+        // However much there is to say to one that knows nothing, it is to be said.
+        this.#unsaidBytesMax = Number.POSITIVE_INFINITY;
         this.#tell(controlLine({ op: "join", version: BUS_VERSION, name: this.name, hasBooks: this.isComplete }));
         this.#wishes.sayAll();
+        for (const token of this.tokens?.ended() ?? []) this.tellEnded(token);
+        this.#unsaidBytesMax = this.#unsaidBytes + UNSAID_BYTES_MAX;
       },
       drain: () => {
         if (this.#socket === socket) this.#flush();
@@ -182,6 +196,8 @@ export class BusFollower implements Source {
         this.#said = { state: line.state, reason: line.reason };
         if (this.#isSynced) this.#say(line.state, line.reason);
         return;
+      case "ended":
+        return this.tokens?.endedElsewhere(line.token);
       case "followers":
         this.followers = line.names;
         return;
@@ -208,6 +224,11 @@ export class BusFollower implements Source {
     this.#timer = this.#world.clock.after(ms, () => this.#connect());
   }
 
+  /** To all who follow the same publisher, and those who will. */
+  tellEnded(token: EndedToken): void {
+    this.#tell(controlLine({ op: "ended", token }));
+  }
+
   /** To a publisher that is there; one that comes is told everything. */
   #tell(line: string): void {
     if (!this.#isOpen) return;
@@ -215,7 +236,7 @@ export class BusFollower implements Source {
     this.#unsaid.push(bytes);
     this.#unsaidBytes += bytes.length;
     if (this.#unsaid.length === 1) this.#flush();
-    if (this.#unsaidBytes > UNSAID_BYTES_MAX) this.#lost("the bus takes no words");
+    if (this.#unsaidBytes > this.#unsaidBytesMax) this.#lost("the bus takes no words");
   }
 
   #flush(): void {

@@ -1,6 +1,7 @@
 import type { ChangeBatch } from "../market/batch.ts";
 import type { MarketFilter } from "../market/filter.ts";
 import type { SourceState, SyncPosition } from "../market/types.ts";
+import type { EndedToken } from "../tenancy/sessions.ts";
 import { writeBatch } from "../wire/changes.ts";
 import { decodeServerLine } from "../wire/esa.ts";
 import type { TextWriter } from "../wire/text.ts";
@@ -22,6 +23,8 @@ export type ControlLine =
   /** Where the numbers stand; all books follow, between the batches that go on. */
   | ({ readonly op: "hello"; readonly version: number } & SyncPosition)
   | { readonly op: "synced" }
+  /** From a follower, and passed on to the others: a token of a login is not to be believed any more. */
+  | { readonly op: "ended"; readonly token: EndedToken }
   /** Who has all books, whenever that changes. */
   | { readonly op: "followers"; readonly names: readonly string[] }
   | { readonly op: "state"; readonly state: SourceState; readonly reason: string }

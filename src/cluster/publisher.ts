@@ -7,6 +7,7 @@ import type { Cache } from "../market/cache.ts";
 import { changesSince } from "../market/changes.ts";
 import type { MarketFilter } from "../market/filter.ts";
 import { ALL_FIELDS, LADDER_LEVELS_MAX, type Sink, type SourceState } from "../market/types.ts";
+import type { EndedToken } from "../tenancy/sessions.ts";
 import { LineReader } from "../wire/lines.ts";
 import { TextWriter } from "../wire/text.ts";
 import {
@@ -38,6 +39,8 @@ export const BUS_HEARTBEAT_MS = 1_000;
 const SWEEP_MS = 1_000;
 /** Books for newcomers are written for so long at a time, and then it is others' turn. */
 const SLICE_MS = 5;
+/** So many ended tokens are kept for followers that come later; of 150 bytes each. */
+const ENDED_MAX = 20_000;
 /** About how much a piece holds, in words of the tape. */
 const PIECE_WORDS = 8_192;
 const WHOLE = { fields: ALL_FIELDS, ladderLevels: LADDER_LEVELS_MAX };
@@ -57,6 +60,8 @@ export class BusPublisher implements Sink {
   /** Connected, and waiting for a moment in which the books are whole. */
   readonly #waiting = new Set<FollowerLink>();
   readonly #turn = new TextWriter();
+  /** Tokens of logins that followers have ended before their time, in the order in which that was told. */
+  readonly #ended = new Map<string, EndedToken>();
   #state: { state: SourceState; reason: string } = { state: "down", reason: "not connected yet" };
   #sweepTimer: Timer;
   #beatTimer: Timer;
@@ -126,7 +131,11 @@ export class BusPublisher implements Sink {
         return this.#stateLine();
       },
       wishes,
-      synced: () => this.#tellFollowers(),
+      synced: () => {
+        for (const token of this.#ended.values()) link.write(Buffer.from(controlLine({ op: "ended", token })));
+        this.#tellFollowers();
+      },
+      ended: (token) => this.#pass(token, link),
       left: (why) => {
         wishes?.releaseAll();
         this.#waiting.delete(link);
@@ -138,6 +147,19 @@ export class BusPublisher implements Sink {
     });
     this.#waiting.add(link);
     return link;
+  }
+
+  /** From one follower to the others, and to those who come later. */
+  #pass(token: EndedToken, from: FollowerLink): void {
+    if (this.#ended.has(token.key)) return;
+    this.#ended.set(token.key, token);
+    const now = this.#options.clock.wall();
+    for (const [key, { until }] of this.#ended) {
+      if (until > now && this.#ended.size <= ENDED_MAX) break;
+      this.#ended.delete(key);
+    }
+    const line = Buffer.from(controlLine({ op: "ended", token }));
+    for (const link of this.#followers) if (link !== from && link.isSynced) link.write(line);
   }
 
   #tellFollowers(): void {
@@ -170,6 +192,7 @@ interface LinkKeeper {
   left(why: string): void;
   /** It has all books. */
   synced(): void;
+  ended(token: EndedToken): void;
   /** What its users want; null where everything is carried. */
   readonly wishes: HeldWishes | null;
 }
@@ -219,6 +242,7 @@ class FollowerLink implements SocketHandler {
     if (line.op === "join" && this.#state === "new") return this.#join(line.version, line.name, line.hasBooks);
     const { wishes } = this.#keeper;
     if (line.op === "want" && this.#state !== "new") wishes?.hold(line.filter);
+    else if (line.op === "ended" && this.#state !== "new") this.#keeper.ended(line.token);
     else if (line.op === "unwant" && this.#state !== "new") wishes?.release(line.filter);
     else this.drop("it said what no follower says");
   }

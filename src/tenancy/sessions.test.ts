@@ -238,6 +238,19 @@ describe("a sealed token", () => {
     for (const each of [before, after]) expect(each.nameOf(token)).toBe("INVALID_SESSION_INFORMATION");
   });
 
+  test("that was logged out is none at another process that is told so, which can tell a third", async () => {
+    const here = scene(options);
+    const [there, third] = [scene(options, VISITORS, here.clock), scene(options, VISITORS, here.clock)];
+    const [token, other] = [await here.ann(), await here.ann()];
+    here.sessions.onEnded = (ended) => there.sessions.endedElsewhere(ended);
+    here.sessions.logout(token);
+    expect([there, third].map(({ nameOf }) => nameOf(token))).toEqual(["INVALID_SESSION_INFORMATION", "ann"]);
+    for (const ended of there.sessions.ended()) third.sessions.endedElsewhere(ended);
+    expect(third.nameOf(token)).toBe("INVALID_SESSION_INFORMATION");
+    for (const { nameOf } of [here, there, third]) expect(nameOf(other)).toBe("ann");
+    expect(third.sessions.ended()).toEqual(here.sessions.ended());
+  });
+
   test("is renewed by another, which says a later time", async () => {
     const before = scene(options);
     let token = await before.ann();

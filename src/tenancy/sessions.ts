@@ -75,6 +75,16 @@ export type LoginOutcome =
   /** Too many logins wait already. */
   | { readonly kind: "busy" };
 
+/** A sealed token that was ended before its time, for other processes that would believe it until then. */
+export interface EndedToken {
+  /** What its user's sealed tokens say. */
+  readonly tag: string;
+  /** The token's hash. */
+  readonly key: string;
+  /** When its time is over, milliseconds since the Unix epoch. */
+  readonly until: number;
+}
+
 interface User {
   readonly account: Account;
   readonly password: HeldPassword;
@@ -110,6 +120,8 @@ export class Sessions implements TokenCheck {
   // counters, read by ops
   readonly counters = { logins: 0, refused: 0, busy: 0, keepAlives: 0, logouts: 0, expired: 0, pushedOut: 0 };
 
+  /** Told of sealed tokens that end here before their time. */
+  onEnded: (token: EndedToken) => void = () => {};
   readonly #options: SessionsOptions;
   readonly #clock: Pick<Clock, "monotonic" | "wall">;
   readonly #secrets: Secrets;
@@ -278,13 +290,42 @@ export class Sessions implements TokenCheck {
     this.#forget(key, issued);
     if (this.#seal === null) return;
     const { user, endsAt } = issued;
+    const forgotten = this.#noteEnded(user, key, endsAt);
+    user.endedUpTo = Math.max(user.endedUpTo, ...forgotten);
+    this.onEnded(this.#endedToken(user, key, endsAt));
+  }
+
+  /** When those would have ended that are forgotten for it before their time. */
+  #noteEnded(user: User, key: string, endsAt: number): number[] {
     const now = this.#clock.monotonic();
+    const forgotten: number[] = [];
     user.ended.set(key, endsAt);
     for (const [oldest, until] of user.ended) {
-      if (until > now && user.ended.size <= this.#options.tokensPerUserMax) return;
+      if (until > now && user.ended.size <= this.#options.tokensPerUserMax) break;
       user.ended.delete(oldest);
-      if (until > now) user.endedUpTo = Math.max(user.endedUpTo, until);
+      if (until > now) forgotten.push(until);
     }
+    return forgotten;
+  }
+
+  #endedToken({ tag }: User, key: string, endsAt: number): EndedToken {
+    return { tag: tag as string, key, until: endsAt - this.#clock.monotonic() + this.#clock.wall() };
+  }
+
+  /** All that are known to have been ended before their time, here or elsewhere. */
+  ended(): EndedToken[] {
+    return [...this.#byTag.values()].flatMap((user) =>
+      [...user.ended].map(([key, endsAt]) => this.#endedToken(user, key, endsAt)),
+    );
+  }
+
+  /** Another process has ended it. Of very many of one user the oldest are believed again here: who is alive is not known here, and is not to be shut out. */
+  endedElsewhere({ tag, key, until }: EndedToken): void {
+    const user = this.#byTag.get(tag);
+    if (user === undefined || user.ended.has(key)) return;
+    const issued = this.#issued.get(key);
+    if (issued !== undefined) this.#forget(key, issued);
+    this.#noteEnded(user, key, until - this.#clock.wall() + this.#clock.monotonic());
   }
 
   #isListed(session: string): boolean {
