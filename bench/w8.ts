@@ -25,8 +25,8 @@ const ABOUT =
   "one write a user and flush, without any gateway. Oddswire is `oddswire serve` as anybody runs it, one process, fed by the simulated exchange; users have one market or ten, conflateMs 0. " +
   "The peers broadcast the same message; where it is ten changes, also as ten messages, which is what they send that merge nothing. All users are one C program, the same for everybody: it decodes each frame and holds each message " +
   "against what the first user of that server got; the first user's books are held against the exchange's at the end. Everybody is raced against a floor of its own, both up at once and busy in turn, a second each; " +
-  "the next flush goes out when the last has arrived at everybody, so that each is a write a user. A flush is one user's. CPU: the server's own user and system time, all its threads; a round is four seconds of each; medians. " +
-  "The exchange, the users and whatever else is going on share the two cores.";
+  "the next flush goes out when the last has arrived at everybody, so that each is a write a user: who would merge several flushes into one write, as nats-server and Oddswire do when more come at once, does not get to. A flush is one user's. CPU: the server's own user and system time, all its threads; a round is four seconds of each; medians. " +
+  "The exchange, the users and whatever else is going on share the two cores. The picture shows Oddswire's CPU for a flush, as times the floor's.";
 
 interface Load {
   readonly name: string;
