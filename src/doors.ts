@@ -23,6 +23,7 @@ import { Hub } from "./delivery/hub.ts";
 import { accountRoute } from "./edge/account.ts";
 import { BettingDoor } from "./edge/betting.ts";
 import { certificateServe } from "./edge/certificate-server.ts";
+import { Ebb } from "./edge/ebb.ts";
 import { EsaDoor } from "./edge/esa.ts";
 import { type HttpHandler, httpDoor } from "./edge/http.ts";
 import { identityRoute } from "./edge/identity.ts";
@@ -82,6 +83,7 @@ export async function openDoors(
     const esa = doors.esa && keep(opened, new EsaDoor({ ...shared, at: doors.esa }));
     const esaTls =
       doors.esaTls && keep(opened, new EsaDoor({ ...shared, at: { ...doors.esaTls, tls: certificate(doors.esaTls) } }));
+    keep(opened, ebbOf(lobby, clock));
     const ready = () => isReady(source, cache);
     const streams = () => ({
       ...gatewayInfo("all", source, cache),
@@ -271,6 +273,11 @@ function sessionsOf({ visitors, appKeys, sessions, doors }: Config, clock: Clock
 
 function certLoginDoor(at: NonNullable<Config["doors"]["certLogin"]>, handle: HttpHandler): Promise<HttpServer> {
   return certificateServe({ ...at, tls: { ...certificate(at), clientCa: readText(at.clientCaFile) } }, handle);
+}
+
+function ebbOf(lobby: Lobby, clock: Clock): Ebb {
+  const gone = () => lobby.ends.values().reduce((sum, count) => sum + count, 0);
+  return new Ebb({ clock, here: () => lobby.connections, gone, collect: () => Bun.gc(true) });
 }
 
 function keep<T extends { stop(): void }>(opened: { stop(): void }[], door: T): T {

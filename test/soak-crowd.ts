@@ -9,13 +9,15 @@ import { createInterface } from "node:readline";
 import type { Socket } from "bun";
 
 const MARKETS_EACH = 5;
+/** Who says nothing for 30 s is pinged; we say something before that. */
+const WORD_MS = 15_000;
 /** Handshakes at a time. */
 const HANDSHAKES_MAX = 200;
 /** Addresses to come from, for one has some 28,000 ports to one place, and those that were closed rest for a minute. */
 const ADDRESSES = 20;
 /** What an image begins with; five markets are one message. */
 const IMAGE = Buffer.from('"ct":"SUB_IMAGE"');
-const [TEXT, CLOSE] = [0x81, 0x88];
+const [TEXT, CLOSE, PONG] = [0x81, 0x88, 0x8a];
 const UPGRADE = [
   "GET /v1/ws HTTP/1.1",
   "Host: soak",
@@ -31,6 +33,9 @@ const users = new Set<User>();
 let lastNumber = 0;
 
 async function main(): Promise<void> {
+  setInterval(() => {
+    for (const user of users) user.pong();
+  }, WORD_MS);
   for await (const line of createInterface({ input: process.stdin })) {
     const [word, count] = line.split(" ");
     if (word === "come") await crowd(Number(count), come);
@@ -115,6 +120,10 @@ class User {
       marketFilter: { marketIds },
       marketDataFilter,
     });
+  }
+
+  pong(): void {
+    this.#socket?.write(frame(PONG, ""));
   }
 
   /** The first bytes of a frame that never comes. */
