@@ -160,7 +160,7 @@ export async function steady(minutes: number, mistake?: SoakMistake): Promise<Re
 function steadyResult(minutes: number, all: readonly Held[], load: LoadResult): Result {
   const samples = all.slice(Math.ceil(all.length * WARM_UP_SHARE));
   const rss = samples.map((held) => held.rss);
-  const part = Math.ceil(rss.length / 6);
+  const part = Math.max(1, Math.floor(rss.length / 6));
   const [firstPart, lastPart] = [median(rss.slice(0, part)), median(rss.slice(-part))];
   const line = slope(rss) * rss.length;
   const failed = load.checks.filter(({ passed }) => !passed).map(({ name }) => `the load test failed: ${name}`);
