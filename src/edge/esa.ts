@@ -5,7 +5,7 @@ import type { Framing, Outlet } from "../delivery/outlet.ts";
 import { Traffic } from "../delivery/traffic.ts";
 import { LineReader } from "../wire/lines.ts";
 import type { Lobby } from "./lobby.ts";
-import { Outgoing } from "./outgoing.ts";
+import { type Exit, Outgoing } from "./outgoing.ts";
 import { framed, type Visit } from "./visit.ts";
 
 /** The longest line a client may send: room for a subscription that names every market there is. */
@@ -24,9 +24,9 @@ export class EsaDoor {
   readonly #listener: Listener;
 
   constructor({ listen, at, lobby, log }: DoorOptions) {
-    const leaving = Outgoing.deadlines(lobby.clock);
+    const exit: Exit = { leaving: Outgoing.deadlines(lobby.clock), traffic: this.traffic };
     this.#listener = listen(at, (socket) =>
-      lobby.hasRoom() ? new EsaConnection(new Outgoing(socket, leaving, this.traffic), this.traffic, lobby, log) : null,
+      lobby.hasRoom() ? new EsaConnection(new Outgoing(socket, exit), lobby, log) : null,
     );
   }
 
@@ -73,10 +73,10 @@ class EsaConnection implements SocketHandler {
   readonly #lines = new LineReader(LINE_BYTES_MAX);
   readonly #onLine = (bytes: Uint8Array, start: number, end: number) => this.#line(bytes, start, end);
 
-  constructor(outgoing: Outgoing, traffic: Traffic, lobby: Lobby, log: Log) {
+  constructor(outgoing: Outgoing, lobby: Lobby, log: Log) {
     this.#lobby = lobby;
     this.#log = log;
-    this.#outlet = new EsaOutlet(outgoing, traffic, lobby);
+    this.#outlet = new EsaOutlet(outgoing, lobby);
     lobby.opened();
   }
 
@@ -114,16 +114,24 @@ class EsaConnection implements SocketHandler {
 
 /** The way out. */
 class EsaOutlet implements Outlet {
-  readonly framing = CRLF;
-  readonly extensions = false;
-  readonly traffic: Traffic;
   readonly outgoing: Outgoing;
   readonly visit: Visit;
 
-  constructor(outgoing: Outgoing, traffic: Traffic, lobby: Lobby) {
+  constructor(outgoing: Outgoing, lobby: Lobby) {
     this.outgoing = outgoing;
-    this.traffic = traffic;
     this.visit = lobby.enter(this);
+  }
+
+  get framing(): Framing {
+    return CRLF;
+  }
+
+  get extensions(): boolean {
+    return false;
+  }
+
+  get traffic(): Traffic {
+    return this.outgoing.traffic;
   }
 
   write(bytes: Uint8Array): number {

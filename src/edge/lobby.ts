@@ -23,6 +23,9 @@ export interface LobbyOptions {
   readonly node?: string;
 }
 
+/** Connections are numbered up to this, and from 1 again. */
+const NUMBERS = 1_000_000;
+
 /** Everybody who is in, whichever door they came by: who may come in, how many there are, and who has been standing around for too long. */
 export class Lobby implements VisitHost {
   readonly hub: HubFace;
@@ -36,7 +39,7 @@ export class Lobby implements VisitHost {
   readonly ends = new Map<FaultCode | "LEFT", number>();
 
   readonly #options: LobbyOptions;
-  readonly #outlets = new Map<Visit, Outlet>();
+  readonly #visits = new Set<Visit>();
   readonly #counts: ConnectionCounts;
   #lastNumber = 0;
   /** What everybody was told; who comes later, out of a handshake, is told the same. */
@@ -53,7 +56,7 @@ export class Lobby implements VisitHost {
 
   /** Conversations that are not over. */
   get visits(): number {
-    return this.#outlets.size;
+    return this.#visits.size;
   }
 
   /** A door asks before it takes a connection, and calls `closed` once for each it took. */
@@ -71,15 +74,15 @@ export class Lobby implements VisitHost {
 
   /** Begins a conversation; the door calls `greet` when the outlet can take it. */
   enter(outlet: Outlet): Visit {
-    const visit = new Visit(this, outlet, this.#nextConnectionId());
-    this.#outlets.set(visit, outlet);
+    const visit = new Visit(this, outlet, this.#nextConnection());
+    this.#visits.add(visit);
     return visit;
   }
 
   /** Says goodbye to everybody, and lets nobody in from now on. */
   closeAll(goodbye: Goodbye): void {
     this.#goodbye = goodbye;
-    for (const outlet of [...this.#outlets.values()]) outlet.close(goodbye);
+    for (const visit of [...this.#visits]) visit.close(goodbye);
   }
 
   authenticate(appKey: string | null, session: string | null): Account | Goodbye {
@@ -97,15 +100,22 @@ export class Lobby implements VisitHost {
   }
 
   departed(visit: Visit, account: Account | null, goodbye: Goodbye | null): void {
-    this.#outlets.delete(visit);
+    this.#visits.delete(visit);
     const why = goodbye?.code ?? "LEFT";
     this.ends.set(why, (this.ends.get(why) ?? 0) + 1);
     if (account !== null) this.#counts.add(keyOf(account), -1);
   }
 
   /** In the exchange's form: node, UTC time, running number. */
-  #nextConnectionId(): string {
-    const time = new Date(this.clock.wall()).toISOString().replace(/\D/g, "").slice(2, 14);
-    return `${this.#options.node ?? "001"}-${time}-${++this.#lastNumber}`;
+  connectionId(connection: number): string {
+    const [seconds, number] = [Math.floor(connection / NUMBERS), connection % NUMBERS];
+    const time = new Date(seconds * 1000).toISOString().replace(/\D/g, "").slice(2, 14);
+    return `${this.#options.node ?? "001"}-${time}-${number}`;
+  }
+
+  /** The second and a running number in one: as text, every user would keep it for a word that is said once. */
+  #nextConnection(): number {
+    this.#lastNumber = (this.#lastNumber % (NUMBERS - 1)) + 1;
+    return Math.floor(this.clock.wall() / 1000) * NUMBERS + this.#lastNumber;
   }
 }

@@ -9,14 +9,13 @@ function scene(room = Number.POSITIVE_INFINITY) {
   const clock = new VirtualClock();
   const socket = new TightSocket();
   socket.room = room;
-  return { clock, socket, outgoing: new Outgoing(socket, Outgoing.deadlines(clock)) };
+  const traffic = new Traffic();
+  return { clock, socket, traffic, outgoing: new Outgoing(socket, { leaving: Outgoing.deadlines(clock), traffic }) };
 }
 const bytes = (text: string) => Buffer.from(text);
 
 test("what is counted is what the socket took, the last words included, and that it is over", () => {
-  const { clock, socket } = scene(5);
-  const traffic = new Traffic();
-  const outgoing = new Outgoing(socket, Outgoing.deadlines(clock), traffic);
+  const { socket, traffic, outgoing } = scene(5);
   outgoing.write(bytes("<message>"));
   expect(traffic).toMatchObject({ opened: 1, closed: 0, writes: 1, bytes: 5 });
   socket.room = 99;

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Socket } from "../base/socket.ts";
-import { Traffic } from "../delivery/traffic.ts";
+import type { Traffic } from "../delivery/traffic.ts";
 import { Deadlines } from "./deadlines.ts";
 
 /** How long a peer whose socket is full may take to make room for what we say last, before it is reset. */
@@ -8,14 +8,19 @@ export const LAST_WORDS_MS_MAX = 5_000;
 
 const NONE: Uint8Array = new Uint8Array(0);
 
+/** What all connections of a door share of leaving. */
+export interface Exit {
+  readonly leaving: Deadlines<Outgoing>;
+  readonly traffic: Traffic;
+}
+
 /**
  * What leaves a connection: the hub's messages; between them, control frames, for which there is always room for one; and at the end the last words.
  * A control frame or a goodbye never stands within a message of which the socket has taken a part.
  */
 export class Outgoing {
   readonly #socket: Socket;
-  readonly #deadlines: Deadlines<Outgoing>;
-  readonly #traffic: Traffic;
+  readonly #exit: Exit;
   /** The socket has taken a part of a message; the hub holds the rest. */
   #midMessage = false;
   /** A control frame that waits, and whether the socket has taken a part of it. */
@@ -25,14 +30,22 @@ export class Outgoing {
 
   /** One for all connections of a door. */
   static deadlines(clock: Clock): Deadlines<Outgoing> {
-    return new Deadlines<Outgoing>(clock, LAST_WORDS_MS_MAX, (outgoing) => outgoing.#socket.destroy());
+    return new Deadlines<Outgoing>(clock, LAST_WORDS_MS_MAX, (outgoing) => outgoing.drop());
   }
 
-  constructor(socket: Socket, deadlines: Deadlines<Outgoing>, traffic = new Traffic()) {
+  constructor(socket: Socket, exit: Exit) {
     this.#socket = socket;
-    this.#deadlines = deadlines;
-    this.#traffic = traffic;
-    traffic.opened++;
+    this.#exit = exit;
+    exit.traffic.opened++;
+  }
+
+  get traffic(): Traffic {
+    return this.#exit.traffic;
+  }
+
+  /** Ends the socket at once. */
+  drop(): void {
+    this.#socket.destroy();
   }
 
   get isLeaving(): boolean {
@@ -59,8 +72,8 @@ export class Outgoing {
   leave(rest: Uint8Array | null, words: Uint8Array): void {
     if (this.#lastWords !== null) return;
     this.#lastWords = Buffer.concat([this.#controlBegun ? this.#control : NONE, rest ?? NONE, words]);
-    if (this.#midMessage && rest === null) return this.#socket.destroy(); // half a message and then a goodbye would be neither
-    this.#deadlines.putOff(this);
+    if (this.#midMessage && rest === null) return this.drop(); // half a message and then a goodbye would be neither
+    this.#exit.leaving.putOff(this);
     this.#sayLast(this.#lastWords);
   }
 
@@ -73,15 +86,16 @@ export class Outgoing {
 
   /** The connection is over; called once. */
   closed(): void {
-    this.#traffic.closed++;
+    this.#exit.traffic.closed++;
     this.#lastWords ??= NONE;
-    this.#deadlines.drop(this);
+    this.#exit.leaving.drop(this);
   }
 
   #give(bytes: Uint8Array): number {
     const taken = this.#socket.write(bytes);
-    this.#traffic.writes++;
-    this.#traffic.bytes += taken;
+    const { traffic } = this.#exit;
+    traffic.writes++;
+    traffic.bytes += taken;
     return taken;
   }
 
@@ -98,7 +112,7 @@ export class Outgoing {
     const taken = this.#give(words);
     this.#lastWords = words.subarray(taken);
     if (taken < words.length) return;
-    this.#deadlines.drop(this);
+    this.#exit.leaving.drop(this);
     this.#socket.end();
   }
 }

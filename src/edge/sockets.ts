@@ -1,4 +1,5 @@
 import { rmSync } from "node:fs";
+import { isIPv4 } from "node:net";
 import type { BinaryType, Socket as BunSocket, SocketHandler as BunSocketHandler } from "bun";
 import { OddswireError } from "../base/errors.ts";
 import { type Random, randomInt, systemRandom } from "../base/random.ts";
@@ -43,7 +44,7 @@ function listenOnPath(path: string, accept: Parameters<Listen>[1]): Listener {
  * (NODE_TLS_REJECT_UNAUTHORIZED included); the handler's `open` comes only after that.
  */
 export const bunDial: Dial = (to, handler) => {
-  const connection = new Connection(remoteName(to.host, to.port));
+  const connection = new Connection(to.host, to.port);
   connection.adopt(handler);
   const { ca, cert, key, serverName } = to.tls ?? {};
   const tls = to.tls && { ca, cert, key, serverName, rejectUnauthorized: true };
@@ -80,15 +81,19 @@ type State = "opening" | "open" | "ending" | "closed";
 
 /** One connection, seen from both sides: the rooms hold it as a `Socket`, Bun's handlers find it as `socket.data`. */
 class Connection implements Socket {
-  readonly remote: string;
+  readonly #remote: number | string;
   #handler: SocketHandler | null = null;
   #raw: BunSocket<Connection> | null = null;
   #state: State = "opening";
   /** The last write took less than it was given. Bun calls `drain` at other times too. */
   #full = false;
 
-  constructor(remote: string) {
-    this.remote = remote;
+  constructor(host: string, port: number) {
+    this.#remote = packed(host, port);
+  }
+
+  get remote(): string {
+    return typeof this.#remote === "string" ? this.#remote : unpacked(this.#remote);
   }
 
   write(bytes: Uint8Array): number {
@@ -228,7 +233,7 @@ function accepted(
   accept: (socket: Socket) => SocketHandler | null,
   open: (raw: BunSocket<Connection>) => void,
 ): void {
-  const connection = new Connection(remoteName(raw.remoteAddress ?? "local", raw.remotePort ?? 0));
+  const connection = new Connection(raw.remoteAddress ?? "local", raw.remotePort ?? 0);
   raw.data = connection;
   connection.attach(raw);
   const handler = accept(connection);
@@ -275,6 +280,17 @@ export function explained(error: unknown, host: string, port: number): OddswireE
 
 function isInUse(error: unknown): boolean {
   return (error as { code?: string }).code === "EADDRINUSE";
+}
+
+/** Where somebody is, as one number where it can be one (IPv4): the words for it would cost each connection eighty bytes, and are hardly ever read. */
+function packed(host: string, port: number): number | string {
+  if (!isIPv4(host)) return remoteName(host, port);
+  return host.split(".").reduce((sum, part) => sum * 256 + Number(part), 0) * 65_536 + port;
+}
+
+function unpacked(remote: number): string {
+  const host = Math.floor(remote / 65_536);
+  return remoteName([24, 16, 8, 0].map((shift) => (host >>> shift) & 255).join("."), remote % 65_536);
 }
 
 function remoteName(host: string, port: number): string {

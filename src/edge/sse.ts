@@ -9,7 +9,7 @@ import { asciiJson } from "../wire/text.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { DoorOptions } from "./esa.ts";
 import type { Lobby } from "./lobby.ts";
-import { Outgoing } from "./outgoing.ts";
+import { type Exit, Outgoing } from "./outgoing.ts";
 import { Pile } from "./pile.ts";
 import { HeadReader, lists, type RequestHead } from "./request-head.ts";
 import { EventFraming, goodbyeEvent, HEARTBEAT } from "./sse-events.ts";
@@ -32,14 +32,12 @@ export interface SseDoorOptions extends DoorOptions {
 }
 
 /** What all connections of the door share. */
-interface Shared {
+interface Shared extends Exit {
   readonly lobby: Lobby;
   readonly log: Log;
-  readonly traffic: Traffic;
   readonly random: Random;
   readonly origins: readonly string[];
   readonly requests: Deadlines<SseConnection>;
-  readonly leaving: Deadlines<Outgoing>;
   readonly beats: Wheel<SseConnection>;
 }
 
@@ -101,7 +99,7 @@ class SseConnection implements SocketHandler {
   constructor(socket: Socket, shared: Shared) {
     this.#socket = socket;
     this.#shared = shared;
-    this.#outgoing = new Outgoing(socket, shared.leaving, shared.traffic);
+    this.#outgoing = new Outgoing(socket, shared);
     shared.lobby.opened();
     shared.requests.putOff(this);
   }

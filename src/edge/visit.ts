@@ -79,6 +79,8 @@ export interface VisitHost {
   admit(account: Account): number | Goodbye;
   /** The visit is over; with its account where it was admitted. */
   departed(visit: Visit, account: Account | null, goodbye: Goodbye | null): void;
+  /** A connection's id in the exchange's form. */
+  connectionId(connection: number): string;
 }
 
 /** What is still to be written when a visit ends: what the hub's last write left over, and the dialect's goodbye (JSON text, ASCII). */
@@ -113,7 +115,8 @@ const NOTHING_LEFT: Parting = { rest: null, words: "" };
  * for before the first subscription: betfairlightweight takes one read for one message until then.
  */
 export class Visit {
-  readonly connectionId: string;
+  /** What its id is made of. */
+  readonly #connection: number;
   readonly #host: VisitHost;
   readonly #outlet: Outlet;
   #state: State = { kind: "greeted" };
@@ -124,10 +127,19 @@ export class Visit {
   #windowStart = 0;
   #requests = 0;
 
-  constructor(host: VisitHost, outlet: Outlet, connectionId: string) {
+  constructor(host: VisitHost, outlet: Outlet, connection: number) {
     this.#host = host;
     this.#outlet = outlet;
-    this.connectionId = connectionId;
+    this.#connection = connection;
+  }
+
+  get connectionId(): string {
+    return this.#host.connectionId(this.#connection);
+  }
+
+  /** Says goodbye in the dialect, and ends it. */
+  close(goodbye: Goodbye): void {
+    this.#outlet.close(goodbye);
   }
 
   /** The first word is ours. */

@@ -170,7 +170,7 @@ describe("a peer", () => {
     const client = enter();
     for (let i = 0; i < 5; i++) {
       clock.advance(QUIET_MS_MAX + PONG_MS_MAX / 2);
-      expect(client.frames().map(({ opcode }) => opcode)).toEqual([9]);
+      expect(new Set(client.frames().map(({ opcode }) => opcode))).toEqual(new Set([9]));
       client.send({ opcode: 10 });
       clock.advance(10);
     }

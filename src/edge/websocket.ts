@@ -1,34 +1,32 @@
 import { FAULTS, type Goodbye } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Listener, Socket, SocketHandler } from "../base/socket.ts";
-import type { Outlet } from "../delivery/outlet.ts";
+import { Wheel } from "../base/wheel.ts";
+import type { Framing, Outlet } from "../delivery/outlet.ts";
 import { Traffic } from "../delivery/traffic.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { DoorOptions } from "./esa.ts";
 import { closeFrame, controlFrame, FrameReader, type FrameSink, OPCODE, TEXT_FRAMES } from "./frames.ts";
 import { HandshakeReader } from "./handshake.ts";
 import type { Lobby } from "./lobby.ts";
-import { Outgoing } from "./outgoing.ts";
+import { type Exit, Outgoing } from "./outgoing.ts";
 import { framed, type Visit } from "./visit.ts";
 
 /** The longest message a client may send: room for a subscription that names every market there is. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024;
 /** How long a client may take over the upgrade request. */
 export const HANDSHAKE_MS_MAX = 10_000;
-/** A peer that has not sent a byte for so long is pinged. */
+/** A peer that has not sent a byte for so long is pinged, every few seconds. */
 export const QUIET_MS_MAX = 30_000;
 /** One that then sends none for so long is dead, and dropped. */
 export const PONG_MS_MAX = 15_000;
 
 /** What all connections of the door share. */
-interface Shared {
+interface Shared extends Exit {
   readonly lobby: Lobby;
   readonly log: Log;
-  readonly traffic: Traffic;
   readonly handshakes: Deadlines<WebSocketConnection>;
-  readonly quiet: Deadlines<WebSocketConnection>;
-  readonly pongs: Deadlines<WebSocketConnection>;
-  readonly leaving: Deadlines<Outgoing>;
+  readonly quiet: Wheel<WebSocketConnection>;
   /** A reader that is between frames: most reads hold whole ones, and one reader will do for all connections that have nothing begun. */
   spare: FrameReader | null;
 }
@@ -48,8 +46,7 @@ export class WebSocketDoor {
       log,
       traffic: this.traffic,
       handshakes: new Deadlines(clock, HANDSHAKE_MS_MAX, (connection) => connection.drop()),
-      quiet: new Deadlines(clock, QUIET_MS_MAX, (connection) => connection.ping()),
-      pongs: new Deadlines(clock, PONG_MS_MAX, (connection) => connection.drop()),
+      quiet: new Wheel(clock, (connection) => connection.askIfQuiet()),
       leaving: Outgoing.deadlines(clock),
       spare: null,
     };
@@ -67,6 +64,7 @@ export class WebSocketDoor {
 }
 
 const NO_BYTES = new Uint8Array(0);
+const OVER = -1;
 const PING = controlFrame(OPCODE.ping, NO_BYTES);
 
 /**
@@ -76,18 +74,18 @@ const PING = controlFrame(OPCODE.ping, NO_BYTES);
  *         └── refused ──> leaving        └── silent for too long ──> dropped
  */
 class WebSocketConnection implements SocketHandler, FrameSink {
-  readonly #socket: Socket;
   readonly #shared: Shared;
   readonly #outgoing: Outgoing;
   #handshake: HandshakeReader | null = new HandshakeReader();
   /** What has read a part of a frame or a message; null between them, and so nearly always. */
   #frames: FrameReader | null = null;
   #outlet: WebSocketOutlet | null = null;
+  /** When its peer last sent anything, monotonic milliseconds. */
+  #heardAt = 0;
 
   constructor(socket: Socket, shared: Shared) {
-    this.#socket = socket;
     this.#shared = shared;
-    this.#outgoing = new Outgoing(socket, shared.leaving, shared.traffic);
+    this.#outgoing = new Outgoing(socket, shared);
     shared.lobby.opened();
     shared.handshakes.putOff(this);
   }
@@ -97,8 +95,7 @@ class WebSocketConnection implements SocketHandler, FrameSink {
   data(_: Socket, bytes: Uint8Array): void {
     if (this.#outgoing.isLeaving) return;
     if (this.#handshake !== null) return this.#shake(this.#handshake, bytes);
-    this.#shared.quiet.putOff(this);
-    this.#shared.pongs.drop(this);
+    this.#heardAt = this.#shared.lobby.clock.monotonic();
     this.#read(bytes);
   }
 
@@ -107,8 +104,9 @@ class WebSocketConnection implements SocketHandler, FrameSink {
   }
 
   close(socket: Socket, error?: Error): void {
-    const { handshakes, quiet, pongs, lobby, log } = this.#shared;
-    for (const deadlines of [handshakes, quiet, pongs]) deadlines.drop(this);
+    const { handshakes, lobby, log } = this.#shared;
+    handshakes.drop(this);
+    this.#heardAt = OVER;
     this.#outgoing.closed();
     this.#outlet?.visit.end(null);
     lobby.closed();
@@ -117,13 +115,21 @@ class WebSocketConnection implements SocketHandler, FrameSink {
 
   // ---- time's side ----
 
-  ping(): void {
+  /** The wheel asks: pings a peer that is quiet, and drops one that stays so. Returns when to ask again. */
+  askIfQuiet(): number | null {
+    if (this.#heardAt === OVER) return null;
+    const quietMs = this.#shared.lobby.clock.monotonic() - this.#heardAt;
+    if (quietMs < QUIET_MS_MAX) return QUIET_MS_MAX - quietMs;
+    if (quietMs >= QUIET_MS_MAX + PONG_MS_MAX) {
+      this.drop();
+      return null;
+    }
     this.#outgoing.control(PING);
-    this.#shared.pongs.putOff(this);
+    return QUIET_MS_MAX + PONG_MS_MAX - quietMs;
   }
 
   drop(): void {
-    this.#socket.destroy();
+    this.#outgoing.drop();
   }
 
   // ---- the frames' side ----
@@ -151,7 +157,8 @@ class WebSocketConnection implements SocketHandler, FrameSink {
     if (answer.kind === "refused") return this.#outgoing.leave(null, response);
     if (this.#outgoing.write(response) < response.length) return this.drop();
     this.#outlet = new WebSocketOutlet(this.#outgoing, this.#shared);
-    this.#shared.quiet.putOff(this);
+    this.#heardAt = this.#shared.lobby.clock.monotonic();
+    this.#shared.quiet.add(this, QUIET_MS_MAX);
     this.#outlet.visit.greet();
     this.#read(answer.rest);
   }
@@ -172,16 +179,24 @@ class WebSocketConnection implements SocketHandler, FrameSink {
 
 /** The way out. */
 class WebSocketOutlet implements Outlet {
-  readonly framing = TEXT_FRAMES;
-  readonly extensions = true;
-  readonly traffic: Traffic;
   readonly visit: Visit;
   readonly #outgoing: Outgoing;
 
-  constructor(outgoing: Outgoing, { lobby, traffic }: Shared) {
+  constructor(outgoing: Outgoing, { lobby }: Shared) {
     this.#outgoing = outgoing;
-    this.traffic = traffic;
     this.visit = lobby.enter(this);
+  }
+
+  get framing(): Framing {
+    return TEXT_FRAMES;
+  }
+
+  get extensions(): boolean {
+    return true;
+  }
+
+  get traffic(): Traffic {
+    return this.#outgoing.traffic;
   }
 
   write(bytes: Uint8Array): number {

@@ -213,7 +213,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "hold-a-stop",
     mistake: "a market that stops waits for its users' allowance",
-    plant: () => patch(CatchUpWriter.prototype, "overtake", () => () => undefined),
+    plant: () => patch(CatchUpWriter.prototype, "overtake", () => () => true),
   },
   {
     name: "hold-for-good",
