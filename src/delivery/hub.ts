@@ -331,7 +331,7 @@ export class Hub implements Follower {
   leave(session: Session): void {
     if (session.gone) return;
     session.gone = true;
-    for (const subscription of [...session.subscriptions]) this.end(subscription);
+    for (const subscription of session.subscriptions) this.end(subscription);
     if (session.held) this.held--;
     session.held = false;
     this.#heldStops.forget(session);
@@ -387,7 +387,7 @@ export class Hub implements Follower {
     const refusesIds = tooManyNamed(namedBy(session, replaced) + idsIn(filter));
     if (refusesIds !== null) return refusesIds;
     if (replaced !== undefined) this.end(replaced);
-    subscriptions.push(subscription);
+    session.subscriptions = [...session.subscriptions, subscription];
     this.#wish(subscription);
     this.#roll.enter(subscription, books);
     this.#answer(subscription);
@@ -482,9 +482,8 @@ export class Hub implements Follower {
     subscription.nothingPending();
     subscription.unwant?.();
     this.#roll.leave(subscription);
-    const { subscriptions } = subscription.session;
-    const index = subscriptions.indexOf(subscription);
-    if (index >= 0) subscriptions.splice(index, 1);
+    const { session } = subscription;
+    session.subscriptions = session.subscriptions.filter((other) => other !== subscription);
   }
 
   drained(session: Session): void {

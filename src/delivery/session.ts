@@ -8,6 +8,7 @@ import type { Outlet } from "./outlet.ts";
 import type { Subscription } from "./subscription.ts";
 import { Traffic } from "./traffic.ts";
 
+const NONE: readonly Subscription[] = [];
 /** Of doors that do not count. */
 const UNCOUNTED = new Traffic();
 
@@ -19,7 +20,7 @@ export class Session {
   /** The one slot of all its cadences. */
   readonly slot: number;
   /** Few: an array takes a third of a map's room. */
-  readonly subscriptions: Subscription[] = [];
+  subscriptions: readonly Subscription[] = NONE;
   /** One of its subscriptions has something pending for the next write. */
   isDirty = false;
   /** Since when it has been behind, monotonic milliseconds; null in step. */

@@ -25,6 +25,14 @@ export class Deadlines<T> {
     return this.#moments.size;
   }
 
+  items(): T[] {
+    return [...this.#moments.keys()];
+  }
+
+  has(item: T): boolean {
+    return this.#moments.has(item);
+  }
+
   /** Starts to wait for an item, or puts it off: it is due `ms` from now. */
   putOff(item: T): void {
     this.#moments.delete(item);

@@ -39,7 +39,8 @@ export class Lobby implements VisitHost {
   readonly ends = new Map<FaultCode | "LEFT", number>();
 
   readonly #options: LobbyOptions;
-  readonly #visits = new Set<Visit>();
+  /** Conversations that are not over. */
+  visits = 0;
   readonly #counts: ConnectionCounts;
   #lastNumber = 0;
   /** What everybody was told; who comes later, out of a handshake, is told the same. */
@@ -52,11 +53,6 @@ export class Lobby implements VisitHost {
     this.sides = options.sides ?? {};
     this.#counts = options.counts ?? new OwnCounts();
     this.idle = new Deadlines(options.clock, IDLE_MS_MAX, (visit) => visit.idled());
-  }
-
-  /** Conversations that are not over. */
-  get visits(): number {
-    return this.#visits.size;
   }
 
   /** A door asks before it takes a connection, and calls `closed` once for each it took. */
@@ -74,15 +70,16 @@ export class Lobby implements VisitHost {
 
   /** Begins a conversation; the door calls `greet` when the outlet can take it. */
   enter(outlet: Outlet): Visit {
-    const visit = new Visit(this, outlet, this.#nextConnection());
-    this.#visits.add(visit);
-    return visit;
+    this.visits++;
+    return new Visit(this, outlet, this.#nextConnection());
   }
 
   /** Says goodbye to everybody, and lets nobody in from now on. */
   closeAll(goodbye: Goodbye): void {
     this.#goodbye = goodbye;
-    for (const visit of [...this.#visits]) visit.close(goodbye);
+    // Who is not in yet, or has not subscribed, waits here; the others the hub has.
+    for (const visit of this.idle.items()) visit.close(goodbye);
+    this.hub.closeAll(goodbye);
   }
 
   authenticate(appKey: string | null, session: string | null): Account | Goodbye {
@@ -99,8 +96,8 @@ export class Lobby implements VisitHost {
     return Math.min(account.connectionsMax - open, Math.max(0, this.#options.connectionsMax - this.connections));
   }
 
-  departed(visit: Visit, account: Account | null, goodbye: Goodbye | null): void {
-    this.#visits.delete(visit);
+  departed(account: Account | null, goodbye: Goodbye | null): void {
+    this.visits--;
     const why = goodbye?.code ?? "LEFT";
     this.ends.set(why, (this.ends.get(why) ?? 0) + 1);
     if (account !== null) this.#counts.add(keyOf(account), -1);

@@ -47,6 +47,10 @@ export class FakeHub implements HubFace {
     return session;
   }
 
+  closeAll(goodbye: Goodbye): void {
+    for (const session of this.sessions) if (!session.gone) session.outlet.close(goodbye);
+  }
+
   get last(): FakeSession {
     return this.sessions.at(-1) as FakeSession;
   }

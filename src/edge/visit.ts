@@ -20,9 +20,13 @@ export const REQUESTS_WINDOW_MS = 10_000;
 /** What the conversation needs of the hub. */
 export interface HubFace {
   join(outlet: Outlet, visitor: Visitor): HubSession;
+  /** Says goodbye to everybody who joined. */
+  closeAll(goodbye: Goodbye): void;
 }
 
 export interface HubSession {
+  /** Who was let in, as `join` was told. */
+  readonly visitor: Visitor;
   /** One message (JSON text, ASCII), in order with everything else; while the socket is full there is headroom for a few small ones only. */
   say(message: string): void;
   /** The socket takes more. */
@@ -77,8 +81,8 @@ export interface VisitHost {
   authenticate(appKey: string | null, session: string | null): Account | Goodbye;
   /** Counts one more connection of the account; how many more it may open, or why not even this one. */
   admit(account: Account): number | Goodbye;
-  /** The visit is over; with its account where it was admitted. */
-  departed(visit: Visit, account: Account | null, goodbye: Goodbye | null): void;
+  /** A visit is over; with its account where it was admitted. */
+  departed(account: Account | null, goodbye: Goodbye | null): void;
   /** A connection's id in the exchange's form. */
   connectionId(connection: number): string;
 }
@@ -89,11 +93,8 @@ export interface Parting {
   readonly words: string;
 }
 
-type State =
-  | { readonly kind: "greeted" }
-  | { readonly kind: "authenticated"; readonly account: Account; readonly session: HubSession }
-  | { readonly kind: "subscribed"; readonly account: Account; readonly session: HubSession }
-  | { readonly kind: "over" };
+/** Let in, it is the hub's session: an object that says so would cost each user fifty bytes. */
+type State = "greeted" | HubSession | "over";
 
 const NOT_SERVED: Readonly<Record<keyof SideStreams, string>> = {
   // Orders belong to the account that holds the one upstream.
@@ -119,7 +120,7 @@ export class Visit {
   readonly #connection: number;
   readonly #host: VisitHost;
   readonly #outlet: Outlet;
-  #state: State = { kind: "greeted" };
+  #state: State = "greeted";
   /** The request that is being refused for good, for `end` to name. */
   #failing: number | null = null;
   /** Null until there is one: most visitors never ask for a side stream. */
@@ -153,11 +154,10 @@ export class Visit {
    * visit is over; nothing was said.
    */
   open(appKey: string | null, session: string | null, requests: readonly SubscribeRequest[]): Goodbye | null {
-    const entered = this.#letIn(appKey, session);
-    if ("code" in entered) return this.#refuseEntry(entered);
-    this.#state = { kind: "subscribed", ...entered };
+    const available = this.#letIn(appKey, session);
+    if (typeof available !== "number") return this.#refuseEntry(available);
     for (const request of requests) {
-      const refusal = entered.session.subscribe(request);
+      const refusal = (this.#state as HubSession).subscribe(request);
       if (refusal !== null) return this.#refuseEntry(refusal);
     }
     return null;
@@ -170,8 +170,8 @@ export class Visit {
 
   /** One message of the visitor. */
   receive(text: string): void {
-    if (this.#state.kind === "over") return;
-    if (this.#state.kind !== "subscribed") this.#host.idle.putOff(this);
+    if (this.#state === "over") return;
+    if (this.#host.idle.has(this)) this.#host.idle.putOff(this);
     if (this.#asksTooOften()) {
       const message = `more than ${REQUESTS_MAX} requests in ${REQUESTS_WINDOW_MS} ms`;
       return this.#fail(null, { code: "TOO_MANY_REQUESTS", message });
@@ -180,9 +180,9 @@ export class Visit {
   }
 
   drained(): void {
-    if (this.#state.kind !== "authenticated" && this.#state.kind !== "subscribed") return;
+    if (typeof this.#state === "string") return;
     // Orders are few, and prices without end: whoever reads slowly would not hear of the ones before it is in step with the others.
-    this.#state.session.drained(() => {
+    this.#state.drained(() => {
       for (const { subscription } of this.#sides?.values() ?? []) subscription.drained();
     });
   }
@@ -196,13 +196,13 @@ export class Visit {
   /** The door is closing, whoever wants it (null: the visitor just went). Lets go of the hub and says what is still to be written. */
   end(goodbye: Goodbye | null): Parting {
     const state = this.#state;
-    if (state.kind === "over") return NOTHING_LEFT;
-    this.#state = { kind: "over" };
+    if (state === "over") return NOTHING_LEFT;
+    this.#state = "over";
     this.#host.idle.drop(this);
     for (const { subscription } of this.#sides?.values() ?? []) subscription.end();
     this.#sides = null;
-    this.#host.departed(this, state.kind === "greeted" ? null : state.account, goodbye);
-    const rest = state.kind === "greeted" ? null : state.session.leave();
+    this.#host.departed(state === "greeted" ? null : accountOf(state), goodbye);
+    const rest = state === "greeted" ? null : state.leave();
     const words = goodbye ? asciiJson(this.#failure(this.#failing, goodbye, true)) : "";
     return { words, rest };
   }
@@ -210,22 +210,22 @@ export class Visit {
   #answer(request: ClientRequest): void {
     if (request.kind === "invalid") return this.#refuse(request.id, request);
     if (request.kind === "authentication") return this.#authenticate(request.id, request.appKey, request.session);
-    if (this.#state.kind === "greeted" || this.#state.kind === "over") {
+    if (typeof this.#state === "string") {
       return this.#fail(request.id, { code: "NOT_AUTHORIZED", message: "Connection is not authenticated" });
     }
     switch (request.kind) {
       case "marketSubscription":
         return this.#subscribe(this.#state, request.request);
       case "unsubscribe":
-        return this.#unsubscribe(this.#state.session, request.id, request.subscription);
+        return this.#unsubscribe(this.#state, request.id, request.subscription);
       case "change":
       case "addMarkets":
       case "removeMarkets":
-        return this.#alter(this.#state.session, request);
+        return this.#alter(this.#state, request);
       case "limits":
         return this.#say({
           ...success(request.id),
-          bytesPerSecond: this.#state.session.limit(request.bytesPerSecond),
+          bytesPerSecond: this.#state.limit(request.bytesPerSecond),
         });
       case "raceSubscription":
       case "cricketSubscription":
@@ -238,51 +238,49 @@ export class Visit {
   }
 
   #authenticate(id: number | null, appKey: string | null, session: string | null): void {
-    if (this.#state.kind !== "greeted") {
+    if (this.#state !== "greeted") {
       return this.#fail(id, { code: "INVALID_REQUEST", message: "Connection is already authenticated" });
     }
-    const entered = this.#letIn(appKey, session);
-    if ("code" in entered) return this.#fail(id, entered);
-    this.#state = { kind: "authenticated", ...entered };
-    this.#say({ ...success(id), connectionsAvailable: entered.connectionsAvailable });
+    const connectionsAvailable = this.#letIn(appKey, session);
+    if (typeof connectionsAvailable !== "number") return this.#fail(id, connectionsAvailable);
+    this.#say({ ...success(id), connectionsAvailable });
   }
 
-  #letIn(appKey: string | null, session: string | null) {
+  /** Returns how many more connections its account may open; or why it stays outside. */
+  #letIn(appKey: string | null, session: string | null): number | Goodbye {
     const account = this.#host.authenticate(appKey, session);
     if ("code" in account) return account;
-    const connectionsAvailable = this.#host.admit(account);
-    if (typeof connectionsAvailable !== "number") return connectionsAvailable;
-    return { account, session: this.#host.hub.join(this.#outlet, account), connectionsAvailable };
+    const available = this.#host.admit(account);
+    if (typeof available === "number") this.#state = this.#host.hub.join(this.#outlet, account);
+    return available;
   }
 
-  #subscribe(state: State & { session: HubSession; account: Account }, request: SubscribeRequest): void {
-    const refusal = state.session.subscribe(request, asciiJson(success(request.id)));
+  #subscribe(session: HubSession, request: SubscribeRequest): void {
+    const refusal = session.subscribe(request, asciiJson(success(request.id)));
     if (refusal !== null) return this.#refuse(request.id, refusal);
-    this.#subscribed(state);
+    this.#host.idle.drop(this);
   }
 
   #subscribeSide<Request extends SportSubscribeRequest>(
-    state: State & { session: HubSession; account: Account },
+    session: HubSession,
     kind: keyof SideStreams,
     stream: SideStream<Request> | undefined,
     request: Request,
   ): void {
     if (stream === undefined) return this.#refuse(request.id, { code: "NOT_AUTHORIZED", message: NOT_SERVED[kind] });
     const replaced = this.#sides?.get(kind);
-    const opened = stream.subscribe(state.account, request, state.session, asciiJson(success(request.id)));
+    const opened = stream.subscribe(accountOf(session), request, session, asciiJson(success(request.id)));
     if ("code" in opened) return this.#refuse(request.id, opened);
     // What it says at once may have ended the visit.
-    if (this.#state.kind === "over") return opened.end();
+    if (this.#hasEnded) return opened.end();
     replaced?.subscription.end();
     this.#sides ??= new Map();
     this.#sides.set(kind, { id: request.id, subscription: opened });
-    this.#subscribed(state);
+    this.#host.idle.drop(this);
   }
 
-  #subscribed(state: State & { session: HubSession; account: Account }): void {
-    if (this.#state.kind !== "authenticated") return;
-    this.#state = { ...state, kind: "subscribed" };
-    this.#host.idle.drop(this);
+  get #hasEnded(): boolean {
+    return this.#state === "over";
   }
 
   #unsubscribe(session: HubSession, id: number | null, subscription: number): void {
@@ -300,7 +298,7 @@ export class Visit {
 
   /** Answers that a request failed; for most that ends the connection, as at the exchange. */
   #refuse(id: number | null, goodbye: Goodbye): void {
-    const known = this.#state.kind !== "greeted";
+    const known = this.#state !== "greeted";
     // Where several subscriptions share a connection, a mistake in one must not cost the others.
     const forgiven = this.#outlet.extensions && known && id !== null && goodbye.code === "INVALID_REQUEST";
     if (!forgiven && goodbye.code !== "SUBSCRIPTION_LIMIT_EXCEEDED") return this.#fail(id, goodbye);
@@ -327,8 +325,8 @@ export class Visit {
 
   #say(message: object): void {
     const text = asciiJson(message);
-    if (this.#state.kind === "authenticated" || this.#state.kind === "subscribed") this.#state.session.say(text);
-    else if (this.#state.kind === "greeted") this.#sayAlone(text);
+    if (typeof this.#state === "object") this.#state.say(text);
+    else if (this.#state === "greeted") this.#sayAlone(text);
   }
 
   /** A few words on a fresh connection; a socket that has no room even for them is not worth keeping. */
@@ -354,6 +352,11 @@ export function framed({ framing }: Pick<Outlet, "framing">, text: string): Uint
   at += out.write(text, at, "latin1");
   at += framing.after(out, at);
   return out.subarray(0, at);
+}
+
+/** Nobody else is let in than accounts. */
+function accountOf({ visitor }: HubSession): Account {
+  return visitor as Account;
 }
 
 function success(id: number | null): object {
