@@ -23,7 +23,6 @@ import { Hub } from "./delivery/hub.ts";
 import { accountRoute } from "./edge/account.ts";
 import { BettingDoor } from "./edge/betting.ts";
 import { certificateServe } from "./edge/certificate-server.ts";
-import { Ebb } from "./edge/ebb.ts";
 import { EsaDoor } from "./edge/esa.ts";
 import { type HttpHandler, httpDoor } from "./edge/http.ts";
 import { identityRoute } from "./edge/identity.ts";
@@ -32,6 +31,7 @@ import { bunServe, type HttpServer } from "./edge/server.ts";
 import { bunListen } from "./edge/sockets.ts";
 import { SseDoor } from "./edge/sse.ts";
 import { STREAM_PATH } from "./edge/sse-request.ts";
+import { Tide } from "./edge/tide.ts";
 import { WebSocketDoor } from "./edge/websocket.ts";
 import { CATALOGUE_BYTES_MAX, CATALOGUE_DEFAULTS, Catalogue } from "./exchange/catalogue.ts";
 import { bunPost, type Upstream } from "./exchange/client.ts";
@@ -83,7 +83,7 @@ export async function openDoors(
     const esa = doors.esa && keep(opened, new EsaDoor({ ...shared, at: doors.esa }));
     const esaTls =
       doors.esaTls && keep(opened, new EsaDoor({ ...shared, at: { ...doors.esaTls, tls: certificate(doors.esaTls) } }));
-    keep(opened, ebbOf(lobby, clock));
+    keep(opened, tideOf(lobby, clock));
     const ready = () => isReady(source, cache);
     const streams = () => ({
       ...gatewayInfo("all", source, cache),
@@ -275,9 +275,9 @@ function certLoginDoor(at: NonNullable<Config["doors"]["certLogin"]>, handle: Ht
   return certificateServe({ ...at, tls: { ...certificate(at), clientCa: readText(at.clientCaFile) } }, handle);
 }
 
-function ebbOf(lobby: Lobby, clock: Clock): Ebb {
+function tideOf(lobby: Lobby, clock: Clock): Tide {
   const gone = () => lobby.ends.values().reduce((sum, count) => sum + count, 0);
-  return new Ebb({ clock, here: () => lobby.connections, gone, collect: () => Bun.gc(true) });
+  return new Tide({ clock, here: () => lobby.connections, gone, collect: () => Bun.gc(true) });
 }
 
 function keep<T extends { stop(): void }>(opened: { stop(): void }[], door: T): T {
