@@ -18,6 +18,8 @@ const CONNECTIONS_MORE = 400;
 const CONNECTIONS_MAX = 19_920;
 /** From the last market of the image to when nothing of the start is in the figures any more. */
 const SETTLE_MS = 1_500;
+/** Until those who came first are out of all lists, and what they left is collected. */
+const FIRST_GONE_MS = 15_000;
 const READY_MS_MAX = 60_000;
 const LOOK_MS = 1_000;
 
@@ -31,12 +33,15 @@ export interface TurnOptions {
   /** The exchange's, a name of `EVENT_DAYS`. */
   readonly feed: string;
   readonly workload: Workload;
+  /** So many come and go first: what a process needs for its first users, compiled code above all, is not a user's. */
+  readonly first?: number;
 }
 
 /** One turn: what the load tester says, and what was seen of the server beside it. Bytes. */
 export interface Turn {
   readonly result: LoadResult;
-  /** The server before anybody came. */
+  /** The server before anybody came, and once the first had gone. */
+  readonly cold: ServerUse;
   readonly before: ServerUse;
   readonly rssMost: number;
   /** Cores, from before the first user to after the last. */
@@ -142,30 +147,43 @@ export class Stage {
   async #measure(
     { url, pids, metrics }: Standing,
     exchange: Oddswire,
-    { workload }: TurnOptions,
+    { workload, first }: TurnOptions,
     folder: string,
   ): Promise<Turn> {
-    const file = join(folder, "workload.json");
-    writeFileSync(file, JSON.stringify(workload));
-    const args = ["loadtest", url, "--workload", file, "--session", SESSION, "--app-key", APP_KEY, "--json"];
-    for (const pid of pids) args.push("--pid", String(pid));
-    if (metrics !== null) args.push("--metrics", metrics);
-    const before = useOf(pids, true);
-    if (before === null) throw new Error("the server is gone before anybody came");
+    const load = (users: Workload) => {
+      const file = join(folder, "workload.json");
+      writeFileSync(file, JSON.stringify(users));
+      const args = ["loadtest", url, "--workload", file, "--session", SESSION, "--app-key", APP_KEY, "--json"];
+      for (const pid of pids) args.push("--pid", String(pid));
+      if (metrics !== null) args.push("--metrics", metrics);
+      return this.#start(new Oddswire(args, (line) => line.startsWith("{") || this.#progress(line)));
+    };
+    const cold = seen(pids);
+    if (first !== undefined) {
+      await load({ ...workload, users: first, warmUpSeconds: 1, seconds: 5 }).over();
+      await Bun.sleep(FIRST_GONE_MS);
+    }
+    const before = seen(pids);
     const [cpuBefore, began] = [exchange.cpuSeconds(), performance.now()];
-    const load = this.#start(new Oddswire(args, (line) => line.startsWith("{") || this.#progress(line)));
+    const running = load(workload);
     let rssMost = before.rss;
     const look = () => {
       rssMost = Math.max(rssMost, useOf(pids, false)?.rss ?? 0);
     };
     const timer = setInterval(look, LOOK_MS);
-    await load.over();
+    await running.over();
     clearInterval(timer);
-    const json = load.lines.findLast((line) => line.startsWith('{"url"'));
-    if (json === undefined) throw new Error(load.tail);
+    const json = running.lines.findLast((line) => line.startsWith('{"url"'));
+    if (json === undefined) throw new Error(running.tail);
     const exchangeCpu = (exchange.cpuSeconds() - cpuBefore) / ((performance.now() - began) / 1_000);
-    return { result: JSON.parse(json) as LoadResult, before, rssMost, exchangeCpu };
+    return { result: JSON.parse(json) as LoadResult, cold, before, rssMost, exchangeCpu };
   }
+}
+
+function seen(pids: readonly number[]): ServerUse {
+  const use = useOf(pids, true);
+  if (use === null) throw new Error("the server is gone before anybody came");
+  return use;
 }
 
 /** Where a turn's exchange is. */
