@@ -1,7 +1,7 @@
 import { ZipfDraw } from "../base/zipf.ts";
 import type { MarketChange } from "./naive.ts";
 import type { WorldStage } from "./world.ts";
-import { Cycle } from "./world-cycle.ts";
+import { CYCLE_MS, Cycle } from "./world-cycle.ts";
 import { type Fixture, type Game, type MarketSpec, runnersNamed } from "./world-game.ts";
 import { WorldMarket } from "./world-market.ts";
 import type { Depth } from "./world-runner.ts";
@@ -11,6 +11,8 @@ export interface EventDayOptions {
   readonly runners: number;
   readonly depth: Depth;
   readonly changesPerSecond: number;
+  /** What changed within so long comes in one message: all markets together have one publishing cycle. */
+  readonly cycleMs: number;
   /** So many come in one message, at the least. */
   readonly changesAtOnce: number;
   /** The exponent of Zipf's law over markets. */
@@ -27,6 +29,7 @@ export const W1: EventDayOptions = {
   runners: 8,
   depth: { levels: 10, tradedLevels: 15, pence: 5_000, spread: 2 },
   changesPerSecond: 2_000,
+  cycleMs: CYCLE_MS,
   changesAtOnce: 1,
   zipf: 1,
   burst: { everyMs: 60_000, forMs: 10_000, times: 5 },
@@ -34,12 +37,16 @@ export const W1: EventDayOptions = {
   suspendedMs: 5_000,
 };
 
-/** Workload W2, "spread": 10,000 users with 5 markets each and about 100 users a market make 500 markets; 10,000 deliveries a second make 100 changes. */
+/**
+ * Workload W2, "spread": 10,000 users with 5 markets each and about 100 users a market make 500 markets; 10,000 deliveries a second make 100 changes. Each comes by
+ * itself: at the exchange each market has a publishing cycle of its own, and with one for all a change would wait for the others of its cycle to be written first.
+ */
 export const W2: EventDayOptions = {
   ...W1,
   markets: 500,
   runners: 3,
   changesPerSecond: 100,
+  cycleMs: 5,
   zipf: 0,
   burst: { everyMs: 60_000, forMs: 0, times: 1 },
 };
@@ -82,7 +89,7 @@ export class EventDay {
     this.#options = options;
     this.#stage = stage;
     this.#draw = new ZipfDraw(options.markets, options.zipf, stage.random);
-    this.#cycle = new Cycle(stage.clock, (elapsedMs) => this.#step(elapsedMs));
+    this.#cycle = new Cycle(stage.clock, (elapsedMs) => this.#step(elapsedMs), options.cycleMs);
     this.#beganAt = stage.clock.monotonic();
     this.#suspendsAt = this.#beganAt + options.suspensionEveryMs;
     this.markets = Array.from({ length: options.markets }, (_, n) => this.#market(n));
