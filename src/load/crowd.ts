@@ -14,6 +14,8 @@ export interface Seat {
   readonly kind: Exclude<UserKind, "newcomer">;
   readonly marketIds: readonly string[];
   readonly isReader: boolean;
+  /** Cut off by the storm. */
+  readonly isShaken: boolean;
 }
 
 /** What one process of the crowd is to do; JSON. */
@@ -112,6 +114,8 @@ const END_MS_MAX = 5_000;
 /** How long a reader and a newcomer may take to have the same book, beyond the time that changes are merged for. */
 const CHECK_MS_MAX = 10_000;
 const CHECK_EVERY_MS = 20;
+/** How long a storm may last, and the others are looked at by themselves. */
+const STORM_MS = 10_000;
 /** Readers are checked so many at a time. */
 const CHECKED_AT_ONCE = 8;
 const WRONG_TOLD_MAX = 20;
@@ -306,7 +310,6 @@ export class Crowd implements CrowdFace {
     user.isShaken = false;
     if (--this.#shaken > 0 || this.#stormAt === null) return;
     this.#stormMs = now - this.#stormAt;
-    this.stormLatencies = null;
   }
 
   caughtUp(user: User): void {
@@ -392,14 +395,12 @@ export class Crowd implements CrowdFace {
   }
 
   #storm(): void {
-    const { share } = this.#plan.workload.storm as { share: number };
     this.#stormAt = this.#world.clock.monotonic();
     this.stormLatencies = this.#stormLatencies;
-    const ordinary = this.#users.filter(({ kind }) => kind === "ordinary");
-    const every = 1 / share;
-    for (let i = 0; i < ordinary.length; i += every) {
-      const user = ordinary[Math.floor(i)] as User;
-      if (user.state !== "live") continue;
+    this.#after(STORM_MS, () => void (this.stormLatencies = null));
+    for (const [n, seat] of this.#plan.seats.entries()) {
+      const user = this.#users[n] as User;
+      if (!seat.isShaken || user.state !== "live") continue;
       user.leave("terminate");
       this.peers?.leave(user.number);
       user.isShaken = user.wasShaken = true;

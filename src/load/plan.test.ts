@@ -51,6 +51,19 @@ describe("who sits where", () => {
     expect([...all.values()].sort((a, b) => a - b)).toEqual([25, 25, 25, 25, 9_900]);
   });
 
+  test("those whom W5's storm does not cut off have a process to themselves, and are as many as said", () => {
+    const plans = plansOf(WORKLOADS.W5 as Workload);
+    expect(
+      plans.map(({ seats }) => [seats.length, counts(seats.map(({ isShaken }) => String(isShaken))).size]),
+    ).toEqual([
+      [1_000, 1],
+      [10_000, 1],
+    ]);
+    expect(plans[1]?.seats[0]?.isShaken).toBe(true);
+    const mixed = plansOf(WORKLOADS.W5 as Workload, 1);
+    expect(mixed[0]?.seats.filter(({ isShaken }) => isShaken)).toHaveLength(10_000);
+  });
+
   test("by Zipf's law the first market is the most wanted, and nobody has one twice", () => {
     const seats = plansOf({ ...(WORKLOADS.W2 as Workload), users: 2_000, zipf: 1 }).flatMap(({ seats }) => seats);
     for (const { marketIds } of seats) expect(new Set(marketIds).size).toBe(5);

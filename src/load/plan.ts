@@ -24,34 +24,55 @@ export interface Venue
 
 /** Who sits where: one plan a process, which together are the workload. `processes`: null for as many as are needed. */
 export function plansFor(workload: Workload, venue: Venue, processes: number | null, seed: number): CrowdPlan[] {
-  const count = processes ?? Math.ceil(workload.users / USERS_PER_PROCESS);
   const random = seededRandom(seed);
   // So that each process has its share of every kind.
   const seats = shuffled(seatsFor(workload, venue.marketIds, random), random);
-  const share = (value: number) => value / count;
-  const { ramp } = workload;
-  const own: Workload = {
-    ...workload,
-    churnPerSecond: share(workload.churnPerSecond),
-    ramp: { perSecond: share(ramp.perSecond), handshakesMax: Math.max(1, Math.floor(share(ramp.handshakesMax))) },
-  };
+  const groups = grouped(seats, processes);
   const marketIds = [...new Set(seats.filter(({ kind }) => kind === "ordinary").flatMap(({ marketIds }) => marketIds))];
-  return Array.from({ length: count }, (_, n) => ({
+  return groups.map((own, n) => ({
     ...venue,
     marketIds,
     allMarketIds: venue.marketIds,
-    sources: sourcesFor(venue.target.host, workload.users, n, count),
-    seats: seats.filter((_, i) => i % count === n),
-    workload: own,
+    sources: sourcesFor(venue.target.host, groups, n),
+    seats: own,
+    workload: shared(workload, own.length / seats.length),
     seed: seed + n + 1,
   }));
 }
 
+/**
+ * The seats of each process. With a storm those who are not cut off sit by themselves, as a process in which thousands shake hands again would not read in time what
+ * the others were sent in time.
+ */
+function grouped(seats: readonly Seat[], processes: number | null): Seat[][] {
+  const stormy = processes === null ? [false, true] : [null];
+  return stormy
+    .map((isShaken) => seats.filter((seat) => isShaken === null || seat.isShaken === isShaken))
+    .filter((group) => group.length > 0)
+    .flatMap((group) => dealt(group, processes ?? Math.ceil(group.length / USERS_PER_PROCESS)));
+}
+
+function dealt(seats: readonly Seat[], count: number): Seat[][] {
+  return Array.from({ length: count }, (_, n) => seats.filter((_, i) => i % count === n));
+}
+
+/** A process's share of what all do together. */
+function shared(workload: Workload, share: number): Workload {
+  const { perSecond, handshakesMax } = workload.ramp;
+  return {
+    ...workload,
+    churnPerSecond: workload.churnPerSecond * share,
+    ramp: { perSecond: perSecond * share, handshakesMax: Math.max(1, Math.floor(handshakesMax * share)) },
+  };
+}
+
 /** On loopback one address's ports would run out; elsewhere this machine's routes decide. */
-function sourcesFor(host: string, users: number, process: number, processes: number): string[] {
+function sourcesFor(host: string, groups: readonly (readonly Seat[])[], process: number): string[] {
+  const sizes = groups.map(({ length }) => length);
+  const users = sizes.reduce((sum, size) => sum + size, 0);
   if (!/^127\./.test(host) || users <= CONNECTIONS_WITHOUT_SOURCE) return [];
   // Each process has its own, as two of them would be in each other's way.
-  const each = Math.ceil(users / processes / CONNECTIONS_PER_SOURCE);
+  const each = Math.ceil(Math.max(...sizes) / CONNECTIONS_PER_SOURCE);
   return Array.from({ length: each }, (_, i) => `127.0.0.${2 + process * each + i}`);
 }
 
@@ -60,7 +81,7 @@ export function isLoopback(host: string): boolean {
 }
 
 function seatsFor(workload: Workload, marketIds: readonly string[], random: Random): Seat[] {
-  const { users, laggards, readers } = workload;
+  const { users, laggards, readers, storm } = workload;
   const marketsOf = chooser(workload, marketIds, random);
   const late = LAGGARD_KINDS.flatMap((kind) => Array<typeof kind>(Math.round(users * laggards[kind])).fill(kind));
   const ordinary = users - late.length;
@@ -69,8 +90,9 @@ function seatsFor(workload: Workload, marketIds: readonly string[], random: Rand
     kind: "ordinary",
     marketIds: marketsOf(n),
     isReader: n % everyReader === 0 && n / everyReader < readers,
+    isShaken: storm !== null && Math.floor((n + 1) * storm.share) > Math.floor(n * storm.share),
   }));
-  for (const kind of late) seats.push({ kind, marketIds: marketsOf(seats.length), isReader: false });
+  for (const kind of late) seats.push({ kind, marketIds: marketsOf(seats.length), isReader: false, isShaken: false });
   return seats;
 }
 
