@@ -6,7 +6,7 @@ import { Hub } from "../src/delivery/hub.ts";
 import type { Outlet } from "../src/delivery/outlet.ts";
 import { Lobby } from "../src/edge/lobby.ts";
 import { bunDial } from "../src/edge/sockets.ts";
-import type { Visit } from "../src/edge/visit.ts";
+import { framed, type Visit } from "../src/edge/visit.ts";
 import { ChangeBatch } from "../src/market/batch.ts";
 import { Cache } from "../src/market/cache.ts";
 import { OrderDesk } from "../src/orders/desk.ts";
@@ -296,7 +296,7 @@ describe("a slow reader", () => {
       },
     };
     const visit: Visit = lobby.enter(outlet);
-    visit.greet();
+    outlet.write(framed(outlet, visit.greeting()));
     visit.receive('{"op":"authentication","id":1,"session":"t"}');
     return { clock, hub, desk, reader, visit };
   }

@@ -13,9 +13,24 @@ export class CatchUpWriter {
   readonly #hub: Hub;
   readonly #entries = new TextWriter();
   readonly #out = new TextWriter();
+  /** What is said before the next message, and in one write with it: a system call is most of what an answer costs. */
+  #lead: string | null = null;
 
   constructor(hub: Hub) {
     this.#hub = hub;
+  }
+
+  /** What `pump` writes begins with these words. Returns them where it has not written anything. */
+  leading(words: string, pump: () => void): string | null {
+    this.#lead = words;
+    pump();
+    return this.#takeLead();
+  }
+
+  #takeLead(): string | null {
+    const lead = this.#lead;
+    this.#lead = null;
+    return lead;
   }
 
   /** Writes the next message. False: it must wait (the socket is full, or the source is within a group of segments). */
@@ -118,6 +133,8 @@ export class CatchUpWriter {
 
   #write(subscription: Subscription, catchUp: CatchUp, last: boolean): boolean {
     this.#out.clear();
+    const lead = this.#takeLead();
+    if (lead !== null) this.#hub.message(subscription.session, lead, this.#out);
     this.#frame(subscription, `${prefixOf(subscription.id)}${this.#head(subscription, catchUp, last)},"mc":[`);
     catchUp.begun = true;
     return this.#hub.send(subscription.session, this.#out.bytes.subarray(0, this.#out.length));

@@ -394,8 +394,7 @@ export class Hub implements Follower {
     if (this.#isAhead(subscription)) this.#ahead.set(subscription, AHEAD_HEARTBEATS);
     else subscription.asked = null;
     this.#wheel.add(subscription, request.heartbeatMs);
-    if (accepted !== undefined) this.say(session, accepted);
-    this.#pumpSoon(session);
+    this.#pumpSoon(session, accepted);
     return null;
   }
 
@@ -409,8 +408,7 @@ export class Hub implements Follower {
     const refusal = this.#refusesMore(subscription, alteration);
     if (refusal !== null) return refusal;
     this.#alter(subscription, alteration);
-    this.say(session, accepted);
-    this.#pumpSoon(session);
+    this.#pumpSoon(session, accepted);
     return null;
   }
 
@@ -585,10 +583,16 @@ export class Hub implements Follower {
     this.#behind.delete(session);
   }
 
-  #pumpSoon(session: Session): void {
+  /** Brings it in step as far as can be done at once; `words` come before anything else. */
+  #pumpSoon(session: Session, words?: string): void {
     if (session.gone) return;
     this.#markBehind(session);
-    if (session.outbox.isClear) this.#pump(session);
+    const pump = () => {
+      if (session.outbox.isClear) this.#pump(session);
+    };
+    if (words === undefined) return pump();
+    const unsaid = this.#catchUp.leading(words, pump);
+    if (unsaid !== null) this.say(session, unsaid);
   }
 
   // ---- an allowance that is spent, and is back ----

@@ -81,7 +81,8 @@ class EsaConnection implements SocketHandler {
   }
 
   open(): void {
-    this.#outlet.visit.greet();
+    const words = framed(this.#outlet, this.#outlet.visit.greeting());
+    if (this.#outlet.write(words) < words.length) this.#outlet.outgoing.drop();
   }
 
   data(_: Socket, bytes: Uint8Array): void {

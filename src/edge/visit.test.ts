@@ -4,7 +4,7 @@ import type { Framing, Outlet } from "../delivery/outlet.ts";
 import { VirtualClock } from "../sim/clock.ts";
 import { IDLE_MS_MAX, Lobby } from "./lobby.ts";
 import { FakeHub, TOKENS } from "./testing.ts";
-import { type Parting, REQUESTS_MAX, REQUESTS_WINDOW_MS, type Visit } from "./visit.ts";
+import { framed, type Parting, REQUESTS_MAX, REQUESTS_WINDOW_MS, type Visit } from "./visit.ts";
 
 const LINES: Framing = {
   overheadMax: 1,
@@ -29,7 +29,7 @@ class Door implements Outlet {
     readonly extensions: boolean,
   ) {
     this.visit = house.lobby.enter(this);
-    this.visit.greet();
+    this.write(framed(this, this.visit.greeting()));
   }
 
   write(bytes: Uint8Array): number {
@@ -152,16 +152,6 @@ describe("at first", () => {
         failure(3, "INVALID_REQUEST", "Connection is already authenticated"),
       ]);
     }
-  });
-
-  test("a socket with no room even for the greeting is let go", () => {
-    const house = new House();
-    class Full extends Door {
-      override full = true;
-    }
-    const door = new Full(house, false);
-    door.visit.greet();
-    expect(door.closedWith?.code).toBe("SLOW");
   });
 });
 

@@ -143,10 +143,10 @@ export class Visit {
     this.#outlet.close(goodbye);
   }
 
-  /** The first word is ours. */
-  greet(): void {
+  /** The first word is ours: the door writes it (JSON text, ASCII). */
+  greeting(): string {
     this.#host.idle.putOff(this);
-    this.#say({ op: "connection", connectionId: this.connectionId });
+    return asciiJson({ op: "connection", connectionId: this.connectionId });
   }
 
   /**

@@ -155,11 +155,11 @@ class WebSocketConnection implements SocketHandler, FrameSink {
     this.#shared.handshakes.drop(this);
     const response = Buffer.from(answer.response, "latin1");
     if (answer.kind === "refused") return this.#outgoing.leave(null, response);
-    if (this.#outgoing.write(response) < response.length) return this.drop();
     this.#outlet = new WebSocketOutlet(this.#outgoing, this.#shared);
+    const opening = Buffer.concat([response, framed(this.#outlet, this.#outlet.visit.greeting())]);
+    if (this.#outgoing.write(opening) < opening.length) return this.drop();
     this.#heardAt = this.#shared.lobby.clock.monotonic();
     this.#shared.quiet.add(this, QUIET_MS_MAX);
-    this.#outlet.visit.greet();
     this.#read(answer.rest);
   }
 
