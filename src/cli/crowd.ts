@@ -1,4 +1,5 @@
 /** One process of `oddswire loadtest`'s crowd: takes orders as JSON lines on standard input, says how it is on standard output. */
+import { constants, setPriority } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { systemClock } from "../base/clock.ts";
@@ -37,6 +38,8 @@ async function follow(order: CrowdOrder): Promise<void> {
 }
 
 function crowdFor(plan: CrowdPlan): Crowd {
+  // Where all of them storm, they must not take the processor from who measures how the others fare, nor from the server.
+  if (plan.seats.every(({ isShaken }) => isShaken)) setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   return new Crowd(plan, {
     clock,
     random: seededRandom(plan.seed),
