@@ -137,6 +137,7 @@ export class CatchUpWriter {
     if (lead !== null) this.#hub.message(subscription.session, lead, this.#out);
     this.#frame(subscription, `${prefixOf(subscription.id)}${this.#head(subscription, catchUp, last)},"mc":[`);
     catchUp.begun = true;
+    this.#hub.caughtUp(this.#out.length);
     return this.#hub.send(subscription.session, this.#out.bytes.subarray(0, this.#out.length));
   }
 

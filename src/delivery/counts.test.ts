@@ -20,13 +20,16 @@ class Deaf extends User {
 }
 
 function crowd(rig: Rig, count: number, request: (n: number) => Partial<SubscribeRequest>): Deaf[] {
-  return Array.from({ length: count }, (_, n) => {
+  const users = Array.from({ length: count }, (_, n) => {
     const user = new Deaf();
     user.session = rig.hub.join(user, { name: "a", tenant: "t", subscriptionsMax: 10, marketsMax: 1000 });
     user.session.subscribe(user.request(1, request(n)));
     user.session.subscribe(user.request(2, { ...request(n), filter: { marketIds: ["1.1"] } }));
     return user;
   });
+  // They get their images some at a time.
+  rig.clock.advance(1);
+  return users;
 }
 
 const writes = (users: readonly Deaf[]) => users.reduce((sum, { calls }) => sum + calls, 0);

@@ -514,6 +514,26 @@ describe("subscriptions", () => {
     rig.hub.stop();
   });
 
+  test("a crowd that comes is told some at a time, and who is here is told in between", () => {
+    const rig = new Rig();
+    const ids = Array.from({ length: 200 }, (_, n) => `1.${n}`);
+    rig.send(ids.map((id) => image(id)));
+    const first = rig.join();
+    first.session.subscribe(first.request(1, { filter: { marketIds: ["1.1"] } }));
+    rig.clock.advance(1);
+    const crowd = Array.from({ length: 100 }, () => rig.join());
+    for (const user of crowd) user.session.subscribe(user.request(1));
+    const isThere = () => crowd.filter(({ books }) => books.size === ids.length).length;
+    expect(isThere()).toBeWithin(1, 50);
+    rig.send([change("1.1", { rc: [{ id: 5, ltp: 7 }] })]);
+    expect(first.messages.at(-1)?.mc?.[0]?.rc?.[0]?.ltp).toBe(7);
+    expect(isThere()).toBeLessThan(50);
+    rig.clock.advance(1);
+    expect(isThere()).toBe(100);
+    for (const user of crowd) agree(user.books, rig.truth, {});
+    rig.hub.stop();
+  });
+
   test("closed markets are forgotten in time, also while nobody is there", () => {
     const rig = new Rig();
     rig.send([image("1.1"), image("1.2", { status: "CLOSED" })]);

@@ -39,6 +39,8 @@ export interface HubOptions {
 }
 
 const SWEEP_MS = 1000;
+/** Bytes with which those who are not in step are told, before others have their turn: some 2 ms of work. */
+const CATCH_UP_BYTES = 256 * 1024;
 /** More than messages of the exchange differ in how long they travel, less than a client calls a high latency (500 ms). */
 const EXCHANGE_TIME_BEHIND_MS = 100;
 
@@ -83,6 +85,9 @@ export class Hub implements Follower {
   /** One timer for everybody: of subscriptions for their heartbeats, of sessions until their allowance is back. */
   readonly #wheel: Wheel<Subscription | Session>;
   readonly #catchUp: CatchUpWriter;
+  /** What is left of this turn's bytes for those who are not in step, and what begins the next turn. */
+  #catchUpRoom = CATCH_UP_BYTES;
+  #nextTurn: Timer | null = null;
   readonly #heldStops: HeldStops;
   /** The exchange's last word, heartbeats included: its publish time, and when it was heard (monotonic). */
   #heardPt = 0;
@@ -354,6 +359,7 @@ export class Hub implements Follower {
   stop(): void {
     this.#isStopped = true;
     this.#sweep?.cancel();
+    this.#nextTurn?.cancel();
     this.#wheel.stop();
     for (const beats of this.#beats.values()) for (const beat of beats) beat?.stop();
   }
@@ -577,10 +583,23 @@ export class Hub implements Follower {
   #pump(session: Session): void {
     if (session.held) return;
     for (const subscription of session.subscriptions) {
-      while (subscription.catchUp !== null) if (!this.#catchUp.step(subscription)) return this.#heldStops.say(session);
+      while (subscription.catchUp !== null) {
+        if (this.#catchUpRoom <= 0) return;
+        if (!this.#catchUp.step(subscription)) return this.#heldStops.say(session);
+      }
     }
     session.behindSince = null;
     this.#behind.delete(session);
+  }
+
+  /** Somebody who is not in step was told so much. A crowd that comes, or comes back, must not keep prices from those who are here. */
+  caughtUp(bytes: number): void {
+    this.#catchUpRoom -= bytes;
+    this.#nextTurn ??= this.clock.after(0, () => {
+      this.#nextTurn = null;
+      this.#catchUpRoom = CATCH_UP_BYTES;
+      for (const waiting of this.#behind) if (waiting.outbox.isClear) this.#pump(waiting);
+    });
   }
 
   /** Brings it in step as far as can be done at once; `words` come before anything else. */
