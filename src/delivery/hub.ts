@@ -39,8 +39,8 @@ export interface HubOptions {
 }
 
 const SWEEP_MS = 1000;
-/** Bytes with which those who are not in step are told, before others have their turn: some 2 ms of work. */
-const CATCH_UP_BYTES = 256 * 1024;
+/** Bytes with which those who are not in step are told, before others have their turn: half a millisecond of work. */
+const CATCH_UP_BYTES = 64 * 1024;
 /** More than messages of the exchange differ in how long they travel, less than a client calls a high latency (500 ms). */
 const EXCHANGE_TIME_BEHIND_MS = 100;
 

@@ -116,6 +116,8 @@ const CHECK_MS_MAX = 10_000;
 const CHECK_EVERY_MS = 20;
 /** How long a storm may last, and the others are looked at by themselves. */
 const STORM_MS = 10_000;
+/** Who goes on after a stall is told in that time what it missed. */
+const BACK_MS = 5_000;
 /** Readers are checked so many at a time. */
 const CHECKED_AT_ONCE = 8;
 const WRONG_TOLD_MAX = 20;
@@ -444,6 +446,10 @@ export class Crowd implements CrowdFace {
     const { line } = user;
     line?.pause();
     this.#after(ms, () => user.line === line && line?.resume());
+    // Once in step it wants no more than others, whose messages would wait for all of its.
+    const own = (this.#plan.seats[user.number] as Seat).marketIds;
+    const isBack = () => user.line === line && line !== null && this.#caughtUp.has(user);
+    if (this.dialect.request === null) this.#after(ms + BACK_MS, () => isBack() && user.askAnew(own));
   }
 
   /** Readers stay; the others make room for newcomers, as an account has only so much. */
