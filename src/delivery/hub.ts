@@ -602,14 +602,19 @@ export class Hub implements Follower {
     });
   }
 
-  /** Brings it in step as far as can be done at once; `words` come before anything else. */
+  /**
+   * Brings it in step as far as can be done at once; `words` come before anything else. In one write with it, but not to clients of the exchange:
+   * betfairlightweight takes one read for one message until its first prices.
+   */
   #pumpSoon(session: Session, words?: string): void {
+    const isTogether = words !== undefined && session.outlet.extensions;
+    if (words !== undefined && !isTogether) this.say(session, words);
     if (session.gone) return;
     this.#markBehind(session);
     const pump = () => {
       if (session.outbox.isClear) this.#pump(session);
     };
-    if (words === undefined) return pump();
+    if (!isTogether) return pump();
     const unsaid = this.#catchUp.leading(words, pump);
     if (unsaid !== null) this.say(session, unsaid);
   }
