@@ -18,7 +18,8 @@ export interface Shelf {
 const UNPACKED_MAX = 64;
 
 /*
- * A runner is one block of the arena; its ladders hang from it by kind, and runners from each other by id and hc: two who hold the same say the same, however they came by it.
+ * A runner is one block of the arena; its ladders hang from it by kind, and runners from each other as they first came, or as a whole market has them: two who
+ * hold the same say the same, however they came by it.
  *
  *   slot 0   id                      slot 5   sequences of ltp, tv
  *   slot 1   hc                      slot 6   first ladder , next runner
@@ -177,21 +178,35 @@ export class Book {
       return recent;
     }
     let previous = 0;
-    let next = this.#firstRunner;
-    for (; next !== 0; next = u32[next * 2 + 13] as number) {
-      const [ofId, ofHc] = [f64[next] as number, f64[next + 1] as number];
-      if (ofId === id && ofHc === hc) {
-        u32[next * 2 + 14] = sequence;
-        this.#recentRunner = next;
-        return next;
+    for (let runner = this.#firstRunner; runner !== 0; runner = u32[runner * 2 + 13] as number) {
+      if (f64[runner] === id && f64[runner + 1] === hc) {
+        u32[runner * 2 + 14] = sequence;
+        this.#recentRunner = runner;
+        return runner;
       }
-      if (ofId > id || (ofId === id && ofHc > hc)) break;
-      previous = next;
+      previous = runner;
     }
     const runner = this.#newRunner(id, hc, sequence);
-    this.#shelf.arena.u32[runner * 2 + 13] = next;
     if (previous === 0) this.#firstRunner = runner;
     else this.#shelf.arena.u32[previous * 2 + 13] = runner;
+    return runner;
+  }
+
+  /** Moves a runner that is there behind another (0: to the front); returns its address. */
+  place(id: number, hc: number, behind: number): number {
+    const { f64, u32 } = this.#shelf.arena;
+    let previous = 0;
+    let runner = this.#firstRunner;
+    while (f64[runner] !== id || f64[runner + 1] !== hc) {
+      previous = runner;
+      runner = this.nextRunner(runner);
+    }
+    if (previous === behind || runner === behind) return runner;
+    if (previous === 0) this.#firstRunner = this.nextRunner(runner);
+    else u32[previous * 2 + 13] = this.nextRunner(runner);
+    u32[runner * 2 + 13] = behind === 0 ? this.#firstRunner : this.nextRunner(behind);
+    if (behind === 0) this.#firstRunner = runner;
+    else u32[behind * 2 + 13] = runner;
     return runner;
   }
 

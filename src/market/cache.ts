@@ -223,7 +223,21 @@ export class Cache {
     empty(this.#touched);
     this.pt = Math.max(this.pt, batch.pt);
     this.#play(batch.tape, batch.length, batch, this.sequence, null);
+    this.#arrange(batch);
     for (const id of batch.ids) (this.#books.get(id) as Book).synced = this.#syncs;
+  }
+
+  /** Runners stand as the whole markets have them, also where changes named some before: an exchange's client that asks for no definitions lists them so. */
+  #arrange({ tape, length, ids }: ChangeBatch): void {
+    let book: Book | undefined;
+    let previous = 0;
+    for (let i = 0; i < length; i += wordsAt(tape, i)) {
+      if (tape[i] === MARK.market) {
+        book = this.#books.get(ids[tape[i + 1] as number] as MarketId);
+        previous = 0;
+      } else if (tape[i] === MARK.runner && book !== undefined)
+        previous = book.place(tape[i + 1] as number, tape[i + 2] as number, previous);
+    }
   }
 
   /** Drops the markets that did not come, which `dropped` gives. */
