@@ -19,12 +19,20 @@ export interface FlushHost {
   headText(sequence: number | null, pt: number, said: number | null): string;
 }
 
-/** Some messages, framed, to be written at once. */
+/** Some messages, framed. */
 export interface Frames {
-  readonly bytes: Buffer;
   readonly count: number;
   /** Up to which sequence they tell; null: they have no clk. */
   readonly told: number | null;
+}
+
+/** Put together once, for a chain of parts. */
+interface Made {
+  readonly id: number;
+  readonly framing: Framing;
+  readonly firstPart: number;
+  readonly frames: Frames;
+  readonly bytes: Buffer;
 }
 
 /** All entries of one flush together; beyond it users are caught up one by one. */
@@ -54,7 +62,7 @@ export class Flush {
 
   readonly #out = new TextWriter();
   /** What was put together last, and for whom: it may be the same for the next one. */
-  #made: { id: number; framing: Framing; firstPart: number; frames: Frames } | null = null;
+  #made: Made | null = null;
 
   constructor(host: FlushHost) {
     this.#host = host;
@@ -95,18 +103,24 @@ export class Flush {
     this.sessions.push(session);
   }
 
-  /** What a subscription has pending, as its door frames it; good until the next call. */
-  framesFor(subscription: Subscription): Frames {
+  /** Appends what a subscription has pending, as its door frames it. */
+  append(subscription: Subscription, out: TextWriter): Frames {
+    return this.#assemble(subscription, subscription.session.outlet.framing, out);
+  }
+
+  /** The same for one who is told nothing else at that time; good until the next call. */
+  framed(subscription: Subscription): Pick<Made, "bytes" | "frames"> {
     const { firstPart, id, session } = subscription;
     const { framing } = session.outlet;
     const made = this.#made;
     if (made !== null && made.id === id && made.framing === framing && this.#isSame(made.firstPart, firstPart))
-      return made.frames;
-    const frames = this.#assemble(subscription, framing);
+      return made;
+    this.#out.clear();
+    const frames = this.#assemble(subscription, framing, this.#out);
+    const now: Made = { id, framing, firstPart, frames, bytes: this.#out.bytes.subarray(0, this.#out.length) };
     // In segments it is not the same for everybody.
-    const fitsOthers = frames.bytes.length <= this.#host.segmentRoom;
-    this.#made = fitsOthers ? { id, framing, firstPart, frames } : null;
-    return frames;
+    this.#made = now.bytes.length <= this.#host.segmentRoom ? now : null;
+    return now;
   }
 
   /** Everything was written. */
@@ -138,8 +152,7 @@ export class Flush {
   }
 
   /** One message for each head that the chain has parts under. */
-  #assemble(subscription: Subscription, framing: Framing): Frames {
-    this.#out.clear();
+  #assemble(subscription: Subscription, framing: Framing, out: TextWriter): Frames {
     const parts = this.#parts;
     let told: number | null = null;
     let count = 0;
@@ -151,20 +164,27 @@ export class Flush {
         length += (parts[end + LENGTH] as number) + 1;
       const head = this.#heads[number] as Head;
       if (length <= this.#host.segmentRoom || !subscription.terms.segmentationEnabled) {
-        this.#frame(subscription.id, framing, head.text, first, end, length);
+        this.#frame(subscription.id, framing, head.text, first, end, length, out);
         count++;
-      } else count += this.#segments(subscription, framing, head, first, end);
+      } else count += this.#segments(subscription, framing, head, first, end, out);
       told = head.sequence ?? told;
       first = end;
     }
-    return { bytes: this.#out.bytes.subarray(0, this.#out.length), count, told };
+    return { count, told };
   }
 
   /**
    * One message in several, none longer than a segment may be; the clk is the last one's. A market is never cut, however long: clients in wide use show what they
    * have after each segment, and would show the half of it. Returns how many there are.
    */
-  #segments({ id, said }: Subscription, framing: Framing, head: Head, from: number, end: number): number {
+  #segments(
+    { id, said }: Subscription,
+    framing: Framing,
+    head: Head,
+    from: number,
+    end: number,
+    out: TextWriter,
+  ): number {
     const { segmentRoom, status } = this.#host;
     const parts = this.#parts;
     // That all is well again is said with the last part.
@@ -176,20 +196,19 @@ export class Flush {
       const entry = (parts[part + LENGTH] as number) + 1;
       if (length > 0 && length + entry > segmentRoom) {
         const type = count++ === 0 ? "SEG_START" : "SEG";
-        this.#frame(id, framing, `${before},"segmentType":"${type}"`, first, part, length);
+        this.#frame(id, framing, `${before},"segmentType":"${type}"`, first, part, length, out);
         first = part;
         length = 0;
       }
       length += entry;
     }
     const text = count === 0 ? head.text : `${head.text},"segmentType":"SEG_END"`;
-    this.#frame(id, framing, text, first, end, length);
+    this.#frame(id, framing, text, first, end, length, out);
     return count + 1;
   }
 
   /** Appends a message with the entries from one part to another, `length` bytes with a comma after each. */
-  #frame(id: number, framing: Framing, head: string, from: number, end: number, length: number): void {
-    const out = this.#out;
+  #frame(id: number, framing: Framing, head: string, from: number, end: number, length: number, out: TextWriter): void {
     const parts = this.#parts;
     const prefix = prefixOf(id);
     const total = prefix.length + head.length + MC.length + length + 1;

@@ -17,12 +17,12 @@ import { Beat } from "./beat.ts";
 import { cadenceFor, SLOTS_MAX } from "./cadence.ts";
 import { CatchUpWriter } from "./catchup.ts";
 import { clkOf, epochOf, initialClkOf, sequenceOf, type Terms, TermsInUse } from "./contract.ts";
-import { Flush, prefixOf } from "./flush.ts";
+import { Flush, type Frames, prefixOf } from "./flush.ts";
 import { HeldStops } from "./held-stops.ts";
 import type { Outlet } from "./outlet.ts";
 import { Roll } from "./roll.ts";
 import { Session } from "./session.ts";
-import { isAnswer, Subscription } from "./subscription.ts";
+import { type CatchUp, isAnswer, Subscription } from "./subscription.ts";
 import { type View, Watchers } from "./view.ts";
 
 export interface HubOptions {
@@ -292,35 +292,38 @@ export class Hub implements Follower {
 
   #write(session: Session, now: number): void {
     const { subscriptions } = session;
-    if (subscriptions.length === 1) {
-      const bytes = this.#take(subscriptions[0] as Subscription, now, this.flushBytesMax);
-      if (bytes !== null) this.send(session, bytes);
-      return;
-    }
+    if (subscriptions.length === 1) return this.#writeOne(subscriptions[0] as Subscription, now);
     const out = this.#scratch;
     out.clear();
     for (const subscription of subscriptions) {
-      const bytes = this.#take(subscription, now, this.flushBytesMax - out.length);
-      if (bytes !== null) out.copy(bytes, 0, bytes.length);
+      if (!subscription.hasPending) continue;
+      const before = out.length;
+      const frames = this.#flushing.append(subscription, out);
+      if (!this.#take(subscription, frames, out.length <= this.flushBytesMax, now)) out.length = before;
     }
     if (out.length > 0) this.send(session, out.bytes.subarray(0, out.length));
   }
 
-  /** What a subscription has pending, which it is told by that; good until the next call. Null: nothing, or more than there is room for, and it falls behind. */
-  #take(subscription: Subscription, now: number, room: number): Buffer | null {
-    if (!subscription.hasPending) return null;
-    const { bytes, count, told } = this.#flushing.framesFor(subscription);
+  #writeOne(subscription: Subscription, now: number): void {
+    if (!subscription.hasPending) return;
+    const { bytes, frames } = this.#flushing.framed(subscription);
+    if (this.#take(subscription, frames, bytes.length <= this.flushBytesMax, now))
+      this.send(subscription.session, bytes);
+  }
+
+  /** A subscription is told what it had pending; false: there is no room for that, and it falls behind. */
+  #take(subscription: Subscription, { count, told }: Frames, hasRoom: boolean, now: number): boolean {
     subscription.nothingPending();
-    if (bytes.length > room) {
+    if (!hasRoom) {
       this.#fallBehind(subscription);
-      return null;
+      return false;
     }
     if (told !== null) subscription.told = told;
     subscription.said = this.status;
     subscription.sentAt = now;
     subscription.session.traffic.frames += count;
     this.messagesOut += count;
-    return bytes;
+    return true;
   }
 
   // ---- the users' side ----
@@ -584,7 +587,7 @@ export class Hub implements Follower {
     if (session.held) return;
     for (const subscription of session.subscriptions) {
       while (subscription.catchUp !== null) {
-        if (this.#catchUpRoom <= 0) return;
+        if (this.#catchUpRoom <= 0 && mayPause(subscription.catchUp)) return;
         if (!this.#catchUp.step(subscription)) return this.#heldStops.say(session);
       }
     }
@@ -760,6 +763,11 @@ export class Hub implements Follower {
     const index = cadence === 0 ? 0 : slot;
     return (beats[index] ??= new Beat(cadence, index, this.clock, (beat) => this.#turn(beat)));
   }
+}
+
+/** Who missed something is told it in one go where its socket has room: what changes in a pause would be told twice. */
+function mayPause(catchUp: CatchUp): boolean {
+  return isAnswer(catchUp) || (catchUp.phase === 0 && catchUp.cursor === 0);
 }
 
 /** One may be on its way while another follower tells what comes after it. */
