@@ -438,7 +438,8 @@ export class Hub implements Follower {
     const isOther = terms.fields !== before.fields || terms.ladderLevels !== before.ladderLevels;
     const hasOthers = added.length + removed.length > 0;
     const next = this.#beat(cadenceFor(terms.conflateMs), session.slot);
-    const become = () => subscription.become(this.#known(filter), terms, next);
+    const named = hasOthers ? this.#known(filter) : filter;
+    const become = () => subscription.become(named, terms, next);
     let fresh: Book[] = [];
     if (hasOthers) {
       this.#roll.drop(subscription, removed);
@@ -601,7 +602,10 @@ export class Hub implements Follower {
     this.#nextTurn ??= this.clock.after(0, () => {
       this.#nextTurn = null;
       this.#catchUpRoom = CATCH_UP_BYTES;
-      for (const waiting of this.#behind) if (waiting.outbox.isClear) this.#pump(waiting);
+      for (const waiting of this.#behind) {
+        if (this.#catchUpRoom <= 0) break;
+        if (waiting.outbox.isClear) this.#pump(waiting);
+      }
     });
   }
 
