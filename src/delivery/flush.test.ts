@@ -48,6 +48,7 @@ describe("a flush", () => {
     rig.send([ltp("1.1", 3), ltp("1.2", 4)]);
     expect(new Set(same.map(({ handed }) => handed[0])).size).toBe(1);
     const [first] = same.map(({ text }) => text());
+    expect(first).toStartWith('{"op":"mcm","id":1,');
     expect(first).toContain('"id":"1.1"');
     expect(first).toContain('"id":"1.2"');
     expect(otherId.text()).toBe((first as string).replace('"op":"mcm","id":1', '"op":"mcm","id":2'));
