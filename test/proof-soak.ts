@@ -28,7 +28,7 @@ const STATE = fileURLToPath(new URL("../artifacts/prove-soak.json", import.meta.
 
 /** Ways to have memory back, as measured while this was written; what is in force is the second. */
 const TRIED = [
-  "Without anything: 131 MB more than a minute after 19,500 had gone, where it had been 76 (+72 %); 60,000 connects in waves of 2,000: +9.6 %, with up to 286 MB while they came. What stayed was garbage: the heap after a full collection was as before, object by object, and descriptors too.",
+  "Without anything: 131 MB more than a minute after 19,500 had gone (dropped, as their process did not answer pings, so not at once), where it had been 76; 60,000 connects in waves of 2,000: +9.6 % from a start after 2,000 users, where the other figures are from one after 10,000, with up to 286 MB while they came. What stayed was garbage: the heap after a full collection was as before, object by object, and descriptors too.",
   "A full collection once most have gone (`src/edge/tide.ts`): +2.7 % after the 19,500, +6.7 % after the 60,000. The rest is pages that the allocator has in part use since the waves: it does not grow (200,000 connects: 81.9, 81.5, 81.9, 82.1, 81.9 MB at each 40,000).",
   "That and an engine that collects sooner (`BUN_JSC_forceRAMSize=25165824` in the environment): +4.2 % after the 60,000, up to 149 MB while they came; an eighth more CPU with 10,000 users.",
   "`Bun.gc(true)` each second: 45 ms of stall with 15,000 users. `Bun.gc(false)`, `--smol`, `MIMALLOC_PURGE_DELAY=0`: no less. `Bun.shrink()`: 71 MB, less than at the start, as it throws compiled code away, for half as much CPU again.",
