@@ -1,3 +1,4 @@
+import { afterEach } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,6 +29,19 @@ export interface LogLine {
   readonly http?: string;
   readonly metrics?: string | null;
   readonly pids?: string;
+}
+
+/** Gives a test file its houses, each closed after its test. */
+export function houses(): () => WorkerHouse {
+  const open: WorkerHouse[] = [];
+  afterEach(() => {
+    for (const house of open.splice(0)) house.close();
+  });
+  return () => {
+    const house = new WorkerHouse();
+    open.push(house);
+    return house;
+  };
 }
 
 /** A simulated exchange with a world, and gateways of several workers, each a process as in earnest; everything is closed by `close`. */

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { systemClock } from "../src/base/clock.ts";
 import { seededRandom } from "../src/base/random.ts";
@@ -12,22 +12,13 @@ import { Punters, STRATEGY_REFS } from "../src/sim/punters.ts";
 import { truth } from "./order-truth.ts";
 import { promtool } from "./parts.ts";
 import { until } from "./stage.ts";
-import { HOST, LOGIN, WORKERS, type WorkerGateway, WorkerHouse } from "./worker-house.ts";
+import { HOST, houses, LOGIN, WORKERS, type WorkerGateway } from "./worker-house.ts";
 
 /** What an operator has of one process is to be had of several. */
 const judge = promtool();
 const EDGES = Array.from({ length: WORKERS }, (_, n) => `edge-${n + 1}`);
 
-const houses: WorkerHouse[] = [];
-afterEach(() => {
-  for (const house of houses.splice(0)) house.close();
-});
-
-function openHouse(): WorkerHouse {
-  const house = new WorkerHouse();
-  houses.push(house);
-  return house;
-}
+const openHouse = houses();
 
 async function scrape({ metrics }: WorkerGateway, accept = "text/plain"): Promise<string> {
   return (await fetch(metrics as string, { headers: { Accept: accept } })).text();

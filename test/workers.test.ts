@@ -1,21 +1,12 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { bunDial } from "../src/edge/sockets.ts";
 import { Visitor } from "../src/sim/exchange-visitor.ts";
 import { until } from "./stage.ts";
-import { HOST, LOGIN, WorkerHouse } from "./worker-house.ts";
+import { HOST, houses, LOGIN, type WorkerHouse } from "./worker-house.ts";
 
 const USERS = 30;
 
-const houses: WorkerHouse[] = [];
-afterEach(() => {
-  for (const house of houses.splice(0)) house.close();
-});
-
-function openHouse(): WorkerHouse {
-  const house = new WorkerHouse();
-  houses.push(house);
-  return house;
-}
+const openHouse = houses();
 
 /** A plain ESA client that comes back at once, with its clk, wherever it is let in. */
 class User {
